@@ -1,0 +1,149 @@
+"""The ways to analyse a corpus that `corpus.py` and `test_corpus.py` time against each other."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from provis_fast.models import Model
+from provis_fast.properties import Property, resolve
+from provis_fast.proteins import Protein
+
+THETA = 0.3
+
+
+def encoder(model: Model, attention: str) -> nn.Module:
+    """A copy of the model's encoder with another attention of transformers."""
+    module = copy.deepcopy(model.module)
+    module.set_attn_implementation(attention)
+    return module.eval()
+
+
+def batches(proteins: list[Protein], tokens: int) -> list[list[Protein]]:
+    """Proteins sorted by length, in padded batches of at most `tokens` tokens (0: one by one)."""
+    if tokens == 0:
+        return [[protein] for protein in proteins]
+    made: list[list[Protein]] = []
+    for protein in sorted(proteins, key=len, reverse=True):
+        longest = len(made[-1][0]) + 2 if made else 0
+        if made and longest * (len(made[-1]) + 1) <= tokens:
+            made[-1].append(protein)
+        else:
+            made.append([protein])
+    return made
+
+
+def padded(model: Model, batch: Iterable[Protein]) -> dict[str, Tensor]:
+    """Token ids and mask of a batch, padded at the end."""
+    ids = [torch.from_numpy(model.tokens.encode(protein.sequence)) for protein in batch]
+    pad = model.module.config.pad_token_id or 0
+    tokens = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
+    lengths = torch.tensor([len(row) for row in ids])
+    mask = (torch.arange(tokens.shape[1])[None] < lengths[:, None]).long()
+    return {"input_ids": tokens} if len(ids) == 1 else {"input_ids": tokens, "attention_mask": mask}
+
+
+def plain_forward(model: Model, proteins: list[Protein], tokens: int) -> Callable[[], None]:
+    """The same model with torch's attention, no statistics: what an analysis cannot do without."""
+    module, made = encoder(model, "sdpa"), batches(proteins, tokens)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for batch in made:
+                module(**padded(model, batch))
+
+    return run
+
+
+def eager_statistics(
+    model: Model, proteins: list[Protein], properties: tuple[str, ...]
+) -> Callable[[], np.ndarray]:
+    """Attention matrices from the model, statistics from them, vectorised; one by one."""
+    module, resolved = encoder(model, "eager"), resolve(properties)
+
+    def run() -> np.ndarray:
+        arcs = torch.zeros(model.n_layers, model.n_heads, dtype=torch.int64)
+        with torch.inference_mode():
+            for protein in proteins:
+                output = module(**padded(model, [protein]), output_attentions=True)
+                facts = [weights_of(prop, protein) for prop in resolved]
+                inner = slice(model.tokens.n_prefix, model.tokens.n_prefix + len(protein))
+                for layer, a in enumerate(output.attentions):
+                    hit = (a[0, :, inner, inner] >= THETA).float()
+                    arcs[layer] += hit.sum((-1, -2)).long()
+                    by_key = hit.sum(1)
+                    for over_pairs, fact in facts:
+                        if over_pairs:
+                            hit.flatten(1) @ fact
+                        else:
+                            by_key @ fact
+        return arcs.numpy()
+
+    return run
+
+
+def weights_of(prop: Property, protein: Protein) -> tuple[bool, Tensor]:
+    """A property as columns: [L * L, classes] over pairs (True), or [L, classes] over keys."""
+    n = len(protein)
+    if prop.kind == "separation":
+        distance = (torch.arange(n)[:, None] - torch.arange(n)[None]).abs()
+        bins = torch.bucketize(distance, torch.tensor(prop.edges), right=True) - 1
+        return True, F.one_hot(bins.flatten(), prop.n_channels).float()
+    encoded = prop.encode(protein)
+    if prop.kind == "pair":
+        return True, torch.from_numpy(np.stack(encoded, -1)).flatten(0, 1).float()
+    if prop.kind == "key_value":
+        values = torch.from_numpy(encoded).float()
+        return False, torch.stack([values.nan_to_num(), (~values.isnan()).float()], -1)
+    labels = torch.from_numpy(np.asarray(encoded)).long()
+    one_hot = F.one_hot(labels.clamp(min=0), prop.n_channels + 1).float()
+    return False, one_hot * (labels >= 0)[:, None]
+
+
+def nested_loop(
+    model: Model, proteins: list[Protein], properties: tuple[str, ...]
+) -> Callable[[], dict[str, Tensor]]:
+    """A Python loop over all pairs of residues, as the paper's own code goes about it.
+
+    For each pair and property, the attention of all layers and heads at that pair is taken out of
+    one stacked tensor and added to the sum of the class that the pair belongs to.
+    """
+    module = encoder(model, "eager")
+    resolved = resolve(properties)
+
+    def run() -> dict[str, Tensor]:
+        shape = (model.n_layers, model.n_heads)
+        sums: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros(shape).double())
+        with torch.inference_mode():
+            for protein in proteins:
+                output = module(**padded(model, [protein]), output_attentions=True)
+                inner = slice(model.tokens.n_prefix, model.tokens.n_prefix + len(protein))
+                a = torch.stack([layer[0, :, inner, inner] for layer in output.attentions])
+                a = (a >= THETA).double()
+                facts = [value_of(prop, protein) for prop in resolved]
+                for j in range(len(protein)):
+                    for i in range(len(protein)):
+                        for fact in facts:
+                            name, value = fact(i, j)
+                            sums[name] += a[:, :, i, j] * value
+        return dict(sums)
+
+    return run
+
+
+def value_of(prop: Property, protein: Protein) -> Callable[[int, int], tuple[str, float]]:
+    """A function of (query, key) that names the pair's class and gives its value."""
+    if prop.kind == "separation":
+        return lambda i, j: (f"{prop.name} {abs(i - j)}", 1.0)
+    encoded = prop.encode(protein)
+    if prop.kind == "pair":
+        return lambda i, j: (prop.name, float(encoded[0][i, j]))
+    if prop.kind == "key_value":
+        return lambda i, j: (prop.name, float(encoded[j]))
+    return lambda i, j: (f"{prop.name} {encoded[j]}", 1.0)

@@ -1,0 +1,127 @@
+#include "cpu/dispatch.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace provis {
+namespace cpu {
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  const KernelTable* f32;
+  const KernelTable* bf16;  // null: bf16 is widened to f32
+};
+
+// What was built and what this processor has, best first.
+std::vector<InstructionSet> find_available() {
+  std::vector<InstructionSet> found;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (avx512 && avx512_f32() != nullptr) {
+    if (__builtin_cpu_supports("avx512bf16") && avx512_bf16() != nullptr) {
+      found.push_back({"avx512_bf16", avx512_f32(), avx512_bf16()});
+    }
+    found.push_back({"avx512", avx512_f32(), nullptr});
+  }
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
+  if (avx2 && avx2_f32() != nullptr) found.push_back({"avx2", avx2_f32(), nullptr});
+#endif
+  found.push_back({"portable", portable_f32(), nullptr});
+  return found;
+}
+
+const std::vector<InstructionSet>& available() {
+  static const std::vector<InstructionSet> sets = find_available();
+  return sets;
+}
+
+// Read at every call, so that one process can compare instruction sets.
+const InstructionSet& selected() {
+  const char* wanted = std::getenv("PROVIS_FAST_CPU");
+  if (wanted == nullptr || *wanted == '\0') return available().front();
+  for (const InstructionSet& set : available()) {
+    if (std::strcmp(set.name, wanted) == 0) return set;
+  }
+  throw std::invalid_argument(std::string("PROVIS_FAST_CPU: expected one of ") + cpu_available() +
+                              ", got " + wanted);
+}
+
+int64_t longest_sequence(const AttentionCall& call) {
+  if (call.cu_seqlens == nullptr) return call.length;
+  int64_t longest = 0;
+  for (int64_t s = 0; s < call.sequences; ++s) {
+    const int64_t n = int64_t{call.cu_seqlens[s + 1]} - call.cu_seqlens[s];
+    if (n > longest) longest = n;
+  }
+  return longest;
+}
+
+void check(const AttentionCall& call) {
+  check_sequences(call);
+  const int64_t reach = longest_sequence(call) - 1;
+  if (call.relative_bias != nullptr && call.bias_length / 2 < reach) {
+    throw std::invalid_argument(
+        "relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(reach) +
+        ", got length " + std::to_string(call.bias_length));
+  }
+  if (call.n_bins > 255) {
+    throw std::invalid_argument("bin_starts: expected at most 255 bins, got " +
+                                std::to_string(call.n_bins));
+  }
+}
+
+}  // namespace
+
+const KernelTable& choose_kernel(DType dtype) {
+  if (dtype == DType::kFloat64) return *portable_f64();
+  const InstructionSet& set = selected();
+  return dtype == DType::kBFloat16 && set.bf16 != nullptr ? *set.bf16 : *set.f32;
+}
+
+}  // namespace cpu
+
+void check_sequences(const AttentionCall& call) {
+  if (call.cu_seqlens == nullptr) return;
+  const int32_t* offsets = call.cu_seqlens;
+  if (offsets[0] != 0 || offsets[call.sequences] != call.tokens) {
+    throw std::invalid_argument("cu_seqlens: expected to run from 0 to the number of tokens (" +
+                                std::to_string(call.tokens) + "), got " +
+                                std::to_string(offsets[0]) + " to " +
+                                std::to_string(offsets[call.sequences]));
+  }
+  for (int64_t s = 0; s < call.sequences; ++s) {
+    if (offsets[s + 1] < offsets[s]) {
+      throw std::invalid_argument("cu_seqlens: expected ascending offsets, got " +
+                                  std::to_string(offsets[s + 1]) + " after " +
+                                  std::to_string(offsets[s]));
+    }
+  }
+}
+
+const char* cpu_available() {
+  static const std::string names = [] {
+    std::string joined;
+    for (const cpu::InstructionSet& set : cpu::available()) {
+      joined += (joined.empty() ? "" : " ") + std::string(set.name);
+    }
+    return joined;
+  }();
+  return names.c_str();
+}
+
+const char* cpu_selected() { return cpu::selected().name; }
+
+void attention_statistics_cpu(const AttentionCall& call) {
+  cpu::check(call);
+  if (call.tokens == 0 || call.heads == 0) return;
+  cpu::run_call(call, cpu::choose_kernel(call.dtype));
+}
+
+}  // namespace provis

@@ -1,0 +1,348 @@
+// Splits a call into tasks (sequence, head, chunk of queries), runs them on the kernels of this
+// machine's instruction set, and adds what they found into the accumulators.
+//
+// The split depends on the sizes alone, never on the number of threads, and everything that is
+// added is an integer: results are the same for any number of threads. Each task accumulates in
+// memory of its own and adds to the shared accumulators once, at its end.
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/head_work.h"
+#include "cpu/workspace.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace provis {
+namespace cpu {
+namespace {
+
+// Longer sequences are split by queries too, so that one (sequence, head) can use every thread.
+// Each chunk packs the keys again: 1 / kChunk of its work. Multiple of every kernel's block.
+constexpr int64_t kWhole = 1024;
+constexpr int64_t kChunk = 504;
+
+struct Task {
+  int32_t sequence;
+  int32_t head;
+  int32_t first;
+  int32_t last;
+};
+
+// Denormal numbers cost some processors a hundred cycles each; weights that small add nothing.
+class FlushDenormals {
+ public:
+#if defined(__x86_64__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+// Adds to an accumulator of one (sequence, head); atomically where several tasks share it.
+void add_to(int64_t* total, int64_t amount, bool shared) {
+  if (amount == 0) return;
+  if (shared) {
+    __atomic_fetch_add(total, amount, __ATOMIC_RELAXED);
+  } else {
+    *total += amount;
+  }
+}
+
+class Run {
+ public:
+  Run(const AttentionCall& call, const KernelTable& kernel)
+      : call_(call), kernel_(kernel), channels_(call.channels()) {
+    prepare_sequences();
+    for (int b = 1; b < call.n_bins; ++b) {
+      bin_of_.resize(static_cast<size_t>(call.bin_starts[b]), static_cast<uint8_t>(b - 1));
+    }
+    for (int t = 0; t < call.n_thresholds; ++t) {
+      least_threshold_ = std::min(least_threshold_, call.thresholds[t]);
+    }
+    for (int p = 0; p < call.n_properties; ++p) {
+      separation_ |= call.properties[p].kind == PropertyKind::kSeparation;
+    }
+  }
+
+  void run() {
+    std::atomic<size_t> next{0};
+#pragma omp parallel num_threads(call_.num_threads) if (call_.num_threads > 1)
+    {
+      FlushDenormals flush;
+      Worker worker(*this);
+      for (size_t t = next++; t < tasks_.size(); t = next++) worker.run(tasks_[t]);
+    }
+  }
+
+ private:
+  struct Sequence {
+    int64_t begin;  // first token, counted over the batch
+    int64_t n;
+    int64_t keys;  // up to the last that may be attended
+  };
+
+  void prepare_sequences() {
+    counted_.assign(static_cast<size_t>(call_.tokens), 1);
+    for (int64_t t = 0; t < call_.tokens; ++t) {
+      const bool allowed = call_.allowed == nullptr || call_.allowed[t] != 0;
+      const bool residue = call_.residues == nullptr || call_.residues[t] != 0;
+      counted_[static_cast<size_t>(t)] = allowed && residue;
+    }
+    for (int64_t s = 0; s < call_.sequences; ++s) {
+      Sequence q;
+      q.begin = call_.cu_seqlens != nullptr ? call_.cu_seqlens[s] : s * call_.length;
+      q.n = call_.cu_seqlens != nullptr ? call_.cu_seqlens[s + 1] - q.begin : call_.length;
+      q.keys = q.n;
+      while (call_.allowed != nullptr && q.keys > 0 && call_.allowed[q.begin + q.keys - 1] == 0) {
+        --q.keys;
+      }
+      sequences_.push_back(q);
+      longest_ = std::max(longest_, q.n);
+      const int64_t chunk = q.n <= kWhole ? q.n : kChunk;
+      for (int64_t h = 0; h < call_.heads; ++h) {
+        for (int64_t i = 0; i < q.n; i += chunk) {
+          tasks_.push_back({static_cast<int32_t>(s), static_cast<int32_t>(h),
+                            static_cast<int32_t>(i),
+                            static_cast<int32_t>(std::min(i + chunk, q.n))});
+        }
+      }
+    }
+  }
+
+  class Worker {
+   public:
+    explicit Worker(Run& run) : run_(run), call_(run.call_) {
+      carve_workspace(call_, run.kernel_, run.longest_, run.channels_, reach(run.longest_),
+                      run.separation_, &work_);
+      properties_.resize(static_cast<size_t>(call_.n_properties));
+      work_.dtype = call_.dtype;
+      work_.depth = call_.head_size;
+      work_.scale = call_.scale;
+      work_.properties = properties_.data();
+      work_.n_properties = call_.n_properties;
+      work_.channels = run.channels_;
+      work_.thresholds = call_.thresholds;
+      work_.n_thresholds = call_.n_thresholds;
+      work_.least_threshold = run.least_threshold_;
+      work_.wants_entropy = call_.entropy != nullptr;
+      work_.arc_index = call_.arc_index;
+      work_.arc_weight = call_.arc_weight;
+      work_.arc_total = call_.arc_total;
+      work_.arc_capacity = call_.arc_capacity;
+    }
+
+    void run(const Task& task) {
+      const Sequence& q = run_.sequences_[static_cast<size_t>(task.sequence)];
+      if (task.sequence != sequence_ || task.head != head_) enter(task, q);
+      clear(q);
+      for (int64_t i = task.first; i < task.last; i += run_.kernel_.rows) {
+        const int64_t count = std::min<int64_t>(run_.kernel_.rows, task.last - i);
+        run_.kernel_.block(work_, i, static_cast<int>(count));
+      }
+      add_results(task, q);
+    }
+
+   private:
+    int64_t reach(int64_t n) const {
+      const int64_t near = static_cast<int64_t>(run_.bin_of_.size());
+      return std::max<int64_t>(0, std::min(near, n) - 1);
+    }
+
+    static const char* origin(const TensorView& view, DType dtype, const Task& task,
+                              const Sequence& q, bool packed) {
+      if (view.data == nullptr) return nullptr;
+      const int64_t bytes = dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
+      const int64_t row = packed ? q.begin * view.token_stride : task.sequence * view.batch_stride;
+      return static_cast<const char*>(view.data) + (row + task.head * view.head_stride) * bytes;
+    }
+
+    void enter(const Task& task, const Sequence& q) {
+      const bool packed = call_.cu_seqlens != nullptr;
+      HeadWork& w = work_;
+      w.query = origin(call_.query, call_.dtype, task, q, packed);
+      w.key = origin(call_.key, call_.dtype, task, q, packed);
+      w.value = origin(call_.value, call_.dtype, task, q, packed);
+      w.output = const_cast<char*>(origin(call_.output, call_.dtype, task, q, packed));
+      w.query_stride = call_.query.token_stride;
+      w.key_stride = call_.key.token_stride;
+      w.value_stride = call_.value.token_stride;
+      w.output_stride = call_.output.token_stride;
+      const bool last = task.head + 1 == call_.heads;
+      w.next_query = last ? 0 : call_.query.head_stride;
+      w.next_key = last ? 0 : call_.key.head_stride;
+      w.next_value = last || w.value == nullptr ? 0 : call_.value.head_stride;
+      if (call_.lse != nullptr) {
+        const int64_t at = packed ? task.head * call_.tokens + q.begin
+                                  : (task.sequence * call_.heads + task.head) * q.n;
+        w.lse = static_cast<char*>(call_.lse) + at * (call_.dtype == DType::kFloat64 ? 8 : 4);
+      }
+      w.n = q.n;
+      w.keys = q.keys;
+      w.tiles = (q.keys + run_.kernel_.tile - 1) / run_.kernel_.tile;
+      w.allowed = call_.allowed == nullptr ? nullptr : call_.allowed + q.begin;
+      w.additive = call_.additive == nullptr ? nullptr : call_.additive + q.begin;
+      w.counted = run_.counted_.data() + q.begin;
+      w.relative_bias =
+          call_.relative_bias == nullptr
+              ? nullptr
+              : call_.relative_bias + task.head * call_.bias_length + call_.bias_length / 2;
+      w.reach = reach(q.n);
+      w.sequence = task.sequence;
+      w.head = task.head;
+      w.new_sequence = task.sequence != sequence_;
+      if (w.new_sequence) view_properties(task.sequence, q);
+      sequence_ = task.sequence;
+      head_ = task.head;
+      run_.kernel_.pack(w);
+    }
+
+    void view_properties(int64_t sequence, const Sequence& q) {
+      int channel = 1;
+      for (int p = 0; p < call_.n_properties; ++p) {
+        const Property& from = call_.properties[p];
+        SequenceProperty& to = properties_[static_cast<size_t>(p)];
+        to = SequenceProperty{};
+        to.kind = from.kind;
+        to.classes = from.classes;
+        to.channel = channel;
+        while ((to.side + 1) * (to.side + 1) <= from.classes) ++to.side;
+        to.labels = from.labels == nullptr ? nullptr : from.labels + q.begin;
+        to.values = from.values == nullptr ? nullptr : from.values + q.begin;
+        if (from.kind == PropertyKind::kPair) {
+          to.words = (q.n + 31) / 32;
+          to.set = from.pairs + from.pair_offsets[sequence];
+          to.valid = to.set + q.n * to.words;
+        }
+        to.bin_of = run_.bin_of_.data();
+        to.near = static_cast<int64_t>(run_.bin_of_.size());
+        channel += 1 + from.classes;
+      }
+    }
+
+    void clear(const Sequence& q) {
+      HeadWork& w = work_;
+      const auto zero = [](int64_t* p, int64_t n) {
+        if (p != nullptr) std::memset(p, 0, static_cast<size_t>(n) * sizeof *p);
+      };
+      zero(w.arc_counts, static_cast<int64_t>(w.n_thresholds) * w.channels);
+      zero(w.mass, w.channels);
+      zero(w.columns, w.tiles * run_.kernel_.tile);
+      zero(w.diagonals, 2 * reach(q.n) + 1);
+      w.entropy = 0;
+      w.not_finite = false;
+      w.arc_overflow = false;
+    }
+
+    void add_results(const Task& task, const Sequence& q) {
+      const int64_t s = task.sequence;
+      const int64_t cell = s * call_.heads + task.head;
+      const bool shared = q.n > kWhole;
+      if (call_.flags != nullptr && (work_.not_finite || work_.arc_overflow)) {
+        const int32_t flag =
+            (work_.not_finite ? kNotFinite : 0) | (work_.arc_overflow ? kArcOverflow : 0);
+        __atomic_fetch_or(call_.flags + s, flag, __ATOMIC_RELAXED);
+      }
+      for (int t = 0; work_.arc_counts != nullptr && t < call_.n_thresholds; ++t) {
+        int64_t* total = call_.arc_counts +
+                         ((s * call_.n_thresholds + t) * call_.heads + task.head) * work_.channels;
+        const int64_t* found = work_.arc_counts + static_cast<int64_t>(t) * work_.channels;
+        for (int c = 0; c < work_.channels; ++c) add_to(total + c, found[c], shared);
+      }
+      if (work_.mass != nullptr) {
+        fold_columns();
+        fold_diagonals(q);
+        int64_t* total = call_.mass + cell * work_.channels;
+        for (int c = 0; c < work_.channels; ++c) add_to(total + c, work_.mass[c], shared);
+      }
+      if (call_.received != nullptr) {
+        int64_t* total = call_.received + task.head * call_.tokens + q.begin;
+        for (int64_t j = 0; j < work_.keys; ++j) {
+          if (work_.counted[j] != 0) add_to(total + j, work_.columns[j], shared);
+        }
+      }
+      if (call_.entropy != nullptr) add_to(call_.entropy + cell, work_.entropy, shared);
+    }
+
+    // What depends on the key alone follows from the attention that each key received.
+    void fold_columns() {
+      HeadWork& w = work_;
+      for (int64_t j = 0; j < w.keys; ++j) w.mass[0] += w.counted[j] != 0 ? w.columns[j] : 0;
+      for (int p = 0; p < w.n_properties; ++p) {
+        const SequenceProperty& property = w.properties[p];
+        int64_t* mass = w.mass + property.channel;
+        if (property.kind == PropertyKind::kKeyClass) {
+          for (int64_t j = 0; j < w.keys; ++j) {
+            const int label = property.labels[j];
+            if (w.counted[j] == 0 || label < 0) continue;
+            mass[0] += w.columns[j];
+            if (label < property.classes) mass[1 + label] += w.columns[j];
+          }
+        } else if (property.kind == PropertyKind::kKeyValue) {
+          __extension__ __int128 sum = 0;
+          for (int64_t j = 0; j < w.keys; ++j) {
+            const int64_t value = property.values[j];
+            if (w.counted[j] == 0 || value == kUnknownValue) continue;
+            mass[0] += w.columns[j];
+            sum += static_cast<__int128_t>(w.columns[j]) * value;
+          }
+          mass[1] += static_cast<int64_t>((sum + (1 << 15)) >> 16);
+        }
+      }
+    }
+
+    // The last separation bin is what the others leave of the whole.
+    void fold_diagonals(const Sequence& q) {
+      for (int p = 0; p < work_.n_properties; ++p) {
+        const SequenceProperty& property = work_.properties[p];
+        if (property.kind != PropertyKind::kSeparation) continue;
+        int64_t* mass = work_.mass + property.channel;
+        int64_t near = 0;
+        for (int64_t offset = -work_.reach; work_.diagonals != nullptr && offset <= work_.reach;
+             ++offset) {
+          const int64_t distance = offset < 0 ? -offset : offset;
+          if (distance >= property.near) continue;
+          const int64_t found = work_.diagonals[offset + work_.reach];
+          mass[1 + property.bin_of[distance]] += found;
+          near += found;
+        }
+        const int64_t far =
+            q.n > property.near ? std::max<int64_t>(0, work_.mass[0] - near) : int64_t{0};
+        mass[property.classes] += far;
+        mass[0] += near + far;
+      }
+    }
+
+    Run& run_;
+    const AttentionCall& call_;
+    HeadWork work_{};
+    std::vector<SequenceProperty> properties_;
+    int32_t sequence_ = -1;
+    int32_t head_ = -1;
+  };
+
+  const AttentionCall& call_;
+  const KernelTable& kernel_;
+  const int channels_;
+  std::vector<Sequence> sequences_;
+  std::vector<Task> tasks_;
+  std::vector<uint8_t> counted_;
+  std::vector<uint8_t> bin_of_;
+  double least_threshold_ = 2.0;
+  bool separation_ = false;
+  int64_t longest_ = 0;
+};
+
+}  // namespace
+
+void run_call(const AttentionCall& call, const KernelTable& kernel) { Run(call, kernel).run(); }
+
+}  // namespace cpu
+}  // namespace provis

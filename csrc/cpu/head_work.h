@@ -1,0 +1,99 @@
+// What the driver (driver.cpp) and the kernels of one instruction set (head_kernel.h) share: the
+// buffers of one (sequence, head), as plain pointers.
+//
+// Kernel files are compiled for instruction sets that this machine may not have. They must not
+// emit functions that the linker could pick for code outside them, so they see plain structs
+// only: no standard containers.
+#pragma once
+
+#include <cstdint>
+
+#include "core/channels.h"
+#include "provis/attention_statistics.h"
+
+namespace provis::cpu {
+
+struct HeadWork {
+  // The (sequence, head) at hand. Data of one row: data + token * token_stride, in elements.
+  DType dtype;
+  const char* query;
+  const char* key;
+  const char* value;  // null: no output
+  char* output;
+  int64_t query_stride, key_stride, value_stride, output_stride;
+  int64_t next_query, next_key, next_value;  // from a row to the same row of the next head; or 0
+  void* lse;      // one per token, contiguous; float, or double for kFloat64; may be null
+  int64_t n;      // tokens of the sequence = queries
+  int64_t keys;   // keys up to the last that is allowed
+  int64_t tiles;  // key tiles
+  int depth;      // head size
+  int width;      // columns of the packed value, a multiple of the vector
+  double scale;
+  bool new_sequence;  // else the masks below are those of the last call
+
+  // Per sequence.
+  const uint8_t* allowed;      // [n] or null
+  const float* additive;       // [n] or null
+  const float* relative_bias;  // centre of this head's vector, or null
+  const uint8_t* counted;      // [n] residue and allowed
+  const SequenceProperty* properties;
+  int n_properties;
+  int channels;
+  const double* thresholds;
+  int n_thresholds;
+  double least_threshold;
+
+  // Buffers of the thread, 64-byte aligned.
+  void* packed_key;        // [tiles, depth, tile]
+  void* packed_value;      // [keys, width]
+  void* packed_query;      // [rows, query_pitch]
+  void* rows_in;           // scratch: one tile of converted rows
+  void* strip;             // [tiles, rows, tile] scores, then exp(score - row maximum)
+  uint32_t* half_strip;    // bf16: the same as pairs of bf16
+  void* key_bias;          // [tiles * tile] added to scores, times log2(e)
+  uint8_t* tile_has_bias;  // [tiles]
+  uint32_t* residue_bits;  // [tiles]
+  void* windows;           // [rows, window_pitch] keys around each row, for separation
+  double* row_mass;        // [rows] attention of the block's rows to residues
+  double* class_mass;      // [sqrt(classes) + 2] scratch of class pairs
+
+  // Accumulators of one task.
+  int64_t* arc_counts;  // [n_thresholds, channels] or null
+  int64_t* mass;        // [channels] or null
+  int64_t* columns;     // [tiles * tile] attention received, or null
+  int64_t* diagonals;   // [2 * reach + 1] attention by j - i, or null
+  int64_t reach;
+  int64_t entropy;
+  bool wants_entropy;
+  bool not_finite;
+
+  // Arc list of the whole call, or null; filled through an atomic counter.
+  int32_t* arc_index;
+  float* arc_weight;
+  int64_t* arc_total;
+  int64_t arc_capacity;
+  int32_t sequence, head;
+  bool arc_overflow;
+};
+
+// One instruction set: how its kernels tile, and their two entry points.
+struct KernelTable {
+  const char* name;
+  int tile;     // keys per tile; at most 32, divides 32
+  int rows;     // queries per block
+  int lanes;    // numbers per vector
+  int element;  // bytes of a computed number
+  int pair;     // 2: products take pairs of bf16
+  int query_pitch;
+  int64_t (*window_pitch)(int64_t reach);
+  void (*pack)(HeadWork&);                             // once per (sequence, head)
+  void (*block)(HeadWork&, int64_t first, int count);  // `count` <= rows queries
+};
+
+const KernelTable* portable_f32();
+const KernelTable* portable_f64();
+const KernelTable* avx2_f32();  // null where the compiler cannot
+const KernelTable* avx512_f32();
+const KernelTable* avx512_bf16();
+
+}  // namespace provis::cpu

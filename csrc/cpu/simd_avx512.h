@@ -1,0 +1,118 @@
+// AVX-512 vectors of 16 floats, and products of bf16 pairs where AVX512-BF16 is compiled in.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "cpu/exp2.h"
+
+namespace provis::cpu {
+namespace {
+
+struct Avx512 {
+  using Real = float;
+  using Vec = __m512;
+  using Packed = float;   // what products take one of
+  using Word = uint32_t;  // what transpose moves
+  static constexpr int kLanes = 16;
+  static constexpr int kRows = 12;  // 12 x 2 accumulators + 2 keys + 1 query fill 32 registers
+  static constexpr bool kHalf = false;
+  static constexpr const char* kName = "avx512";
+
+  static Vec load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, Vec x) { _mm512_storeu_ps(p, x); }
+  static Vec set1(float x) { return _mm512_set1_ps(x); }
+  static Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+  static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+  static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+  static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+  static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+  static float reduce_add(Vec a) { return _mm512_reduce_add_ps(a); }
+  static float reduce_max(Vec a) { return _mm512_reduce_max_ps(a); }
+  static Vec load_packed(const float* p) { return load(p); }
+  static Vec broadcast(const float* p) { return set1(*p); }
+  static Vec dot(Vec a, Vec b, Vec c) { return fma(a, b, c); }
+  static uint32_t at_least(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+  static Vec add_where(Vec sum, uint32_t bits, Vec x) {
+    return _mm512_mask_add_ps(sum, static_cast<__mmask16>(bits), sum, x);
+  }
+  // 2^x for x <= 0; NaN stays NaN, and what is below the smallest denormal becomes 0.
+  static Vec exp2(Vec x) {
+    const Vec whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const Vec f = _mm512_sub_ps(x, whole);
+    Vec p = set1(kExp2Float[5]);
+    p = fma(p, f, set1(kExp2Float[4]));
+    p = fma(p, f, set1(kExp2Float[3]));
+    p = fma(p, f, set1(kExp2Float[2]));
+    p = fma(p, f, set1(kExp2Float[1]));
+    p = fma(p, f, set1(kExp2Float[0]));
+    return _mm512_scalef_ps(p, whole);
+  }
+  // Sixteen rows of 16 words, `pitch` words apart, become sixteen columns `out_pitch` apart.
+  static void transpose(const uint32_t* in, int64_t pitch, uint32_t* out, int64_t out_pitch) {
+    __m512i r[16], t[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(in + i * pitch);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+      t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+      r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+      r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+      r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+      t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+      t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+      t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+      r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+      r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+      r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + i * out_pitch, r[i]);
+  }
+  static float from_half(uint16_t x) { return _cvtsh_ss(x); }
+};
+
+#if defined(__AVX512BF16__)
+struct Avx512Bf16 : Avx512 {
+  using Packed = uint32_t;  // two bf16, the lower index in the lower half
+  static constexpr bool kHalf = true;
+  static constexpr const char* kName = "avx512_bf16";
+
+  static Vec load_packed(const uint32_t* p) {
+    return _mm512_loadu_ps(reinterpret_cast<const float*>(p));
+  }
+  static Vec broadcast(const uint32_t* p) {
+    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*p)));
+  }
+  static Vec dot(Vec a, Vec b, Vec c) {
+    return _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+  }
+  // Two rows of 16 bf16 as 16 pairs.
+  static void interleave(const uint16_t* low, const uint16_t* high, uint32_t* out) {
+    const __m512i a = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)low));
+    const __m512i b = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)high));
+    _mm512_storeu_si512(out, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+  }
+  // 32 numbers of consecutive keys as 16 pairs.
+  static void store_half(uint32_t* p, Vec low, Vec high) {
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+  }
+};
+#endif
+
+}  // namespace
+}  // namespace provis::cpu

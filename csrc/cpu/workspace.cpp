@@ -1,0 +1,86 @@
+#include "cpu/workspace.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace provis::cpu {
+namespace {
+
+constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+
+class Buffer {
+ public:
+  ~Buffer() { std::free(data_); }
+  char* at_least(size_t bytes) {
+    if (bytes > bytes_) {
+      std::free(data_);
+      bytes_ = 0;
+      data_ = static_cast<char*>(std::aligned_alloc(kAlignment, bytes));
+      if (data_ == nullptr) throw std::bad_alloc();
+      bytes_ = bytes;
+    }
+    return data_;
+  }
+
+ private:
+  char* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace
+
+void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64_t longest,
+                     int channels, int64_t reach, bool separation, HeadWork* work) {
+  const int64_t tiles = (longest + kernel.tile - 1) / kernel.tile;
+  const int64_t keys = tiles * kernel.tile;
+  const int64_t steps = (call.head_size + kernel.pair - 1) / kernel.pair;
+  const int64_t depth = round_up(steps, kernel.lanes);
+  const int64_t width = round_up(call.head_size, kernel.lanes);
+  const int64_t rows = round_up(kernel.rows, kernel.lanes);
+  const int64_t element = kernel.pair == 2 ? 4 : kernel.element;
+  const bool columns = call.mass != nullptr || call.received != nullptr;
+  int most_classes = 0;
+  for (int p = 0; p < call.n_properties; ++p) {
+    if (call.properties[p].classes > most_classes) most_classes = call.properties[p].classes;
+  }
+
+  // First pass measures, second hands out.
+  static thread_local Buffer buffer;
+  char* base = nullptr;
+  size_t used = 0;
+  const auto take = [&](int64_t bytes) -> void* {
+    void* p = base == nullptr || bytes == 0 ? nullptr : base + used;
+    used += static_cast<size_t>(round_up(bytes, kAlignment));
+    return p;
+  };
+  for (int pass = 0; pass < 2; ++pass) {
+    if (pass == 1) base = buffer.at_least(used + kAlignment);
+    used = 0;
+    work->width = static_cast<int>(width);
+    work->packed_key = take(keys * depth * element);
+    work->packed_value =
+        call.value.data == nullptr ? take(0) : take((keys + 1) / kernel.pair * width * element);
+    work->packed_query = take(int64_t{kernel.rows} * kernel.query_pitch * element);
+    work->rows_in = take(kernel.tile * depth * element);
+    work->strip = take(keys * kernel.rows * kernel.element);
+    work->half_strip = static_cast<uint32_t*>(take(kernel.pair == 2 ? keys * kernel.rows * 2 : 0));
+    work->key_bias = take(keys * kernel.element);
+    work->tile_has_bias = static_cast<uint8_t*>(take(tiles));
+    work->residue_bits = static_cast<uint32_t*>(take(tiles * 4));
+    work->windows = take(call.mass != nullptr && separation
+                             ? kernel.window_pitch(reach) * kernel.rows * kernel.element
+                             : 0);
+    work->row_mass = static_cast<double*>(take(rows * 8));
+    work->class_mass = static_cast<double*>(take((most_classes + 2) * 8));
+    work->arc_counts = static_cast<int64_t*>(
+        take(call.arc_counts == nullptr ? 0 : int64_t{call.n_thresholds} * channels * 8));
+    work->mass = static_cast<int64_t*>(take(call.mass == nullptr ? 0 : int64_t{channels} * 8));
+    work->columns = static_cast<int64_t*>(take(columns ? keys * 8 : 0));
+    work->diagonals =
+        static_cast<int64_t*>(take(call.mass != nullptr && separation ? (2 * reach + 1) * 8 : 0));
+  }
+}
+
+}  // namespace provis::cpu

@@ -1,0 +1,96 @@
+"""What the attention heads of protein language models look at, at the speed of the forward pass.
+
+>>> import provis_fast as pf
+>>> model = pf.load_model("facebook/esm2_t6_8M_UR50D")  # doctest: +SKIP
+>>> proteins = pf.load_proteins("structures/")  # doctest: +SKIP
+>>> result = pf.analyze(model, proteins, ["amino_acid", "contact"])  # doctest: +SKIP
+>>> result.proportion["contact"]  # doctest: +SKIP
+
+Public names are imported when they are first used, so that ``import provis_fast`` itself is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provis_fast import errors, ops, reference
+    from provis_fast.engine import analyze, attach
+    from provis_fast.errors import ProvisError
+    from provis_fast.merging import merge
+    from provis_fast.models import load_model
+    from provis_fast.properties import (
+        ClassPair,
+        Contact,
+        KeyClass,
+        KeyValue,
+        Pair,
+        QueryClass,
+        Separation,
+    )
+    from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.statistics import HeadStatistics
+    from provis_fast.storage import load as load_result
+
+__all__ = [
+    "ClassPair",
+    "Contact",
+    "HeadStatistics",
+    "KeyClass",
+    "KeyValue",
+    "Pair",
+    "Protein",
+    "ProvisError",
+    "QueryClass",
+    "Separation",
+    "__version__",
+    "analyze",
+    "attach",
+    "errors",
+    "load_model",
+    "load_proteins",
+    "load_result",
+    "merge",
+    "ops",
+    "reference",
+]
+
+__version__ = "0.1.0"
+
+#: Public name -> (module, name there); None where the name is the module itself.
+_PUBLIC: dict[str, tuple[str, str | None]] = {
+    "ops": ("provis_fast.ops", None),
+    "reference": ("provis_fast.reference", None),
+    "errors": ("provis_fast.errors", None),
+    "ProvisError": ("provis_fast.errors", "ProvisError"),
+    "analyze": ("provis_fast.engine", "analyze"),
+    "attach": ("provis_fast.engine", "attach"),
+    "load_model": ("provis_fast.models", "load_model"),
+    "load_proteins": ("provis_fast.proteins", "load_proteins"),
+    "Protein": ("provis_fast.proteins", "Protein"),
+    "KeyClass": ("provis_fast.properties", "KeyClass"),
+    "QueryClass": ("provis_fast.properties", "QueryClass"),
+    "ClassPair": ("provis_fast.properties", "ClassPair"),
+    "KeyValue": ("provis_fast.properties", "KeyValue"),
+    "Pair": ("provis_fast.properties", "Pair"),
+    "Contact": ("provis_fast.properties", "Contact"),
+    "Separation": ("provis_fast.properties", "Separation"),
+    "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
+    "merge": ("provis_fast.merging", "merge"),
+    "load_result": ("provis_fast.storage", "load"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module_name, attribute = _PUBLIC[name]
+    module = importlib.import_module(module_name)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,164 @@
+"""Registers the compiled kernels as torch custom operators.
+
+Torch is imported before the extension: both use OpenMP, and then only torch's runtime is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from provis_fast.errors import ArgumentError, ProvisError
+from provis_fast.kernel_data import Accumulators
+
+try:
+    from provis_fast import _C
+except ImportError as error:  # pragma: no cover - depends on the installation
+    folder = Path(__file__).resolve().parents[1]
+    if (folder / "setup.py").exists():
+        # Python looks in the current folder before it looks where packages are installed.
+        advice = (
+            f"Python took the sources in {folder} rather than an installed package: "
+            "start it in another folder, or build in place with pip install -e ."
+        )
+    else:
+        advice = "install the package with pip, which builds it, or run pip install again"
+    raise ProvisError(
+        f"the compiled part of provis_fast cannot be loaded ({error}); {advice}"
+    ) from error
+
+_LIBRARY = torch.library.Library("provis_fast", "DEF")
+_LIBRARY.define(
+    "attention_statistics_("
+    "Tensor query, Tensor key, Tensor? value, Tensor? cu_seqlens, Tensor? allowed, "
+    "Tensor? additive, Tensor? residues, Tensor? relative_bias, "
+    "int[] kinds, int[] rows, int[] classes, Tensor labels, Tensor values, Tensor pairs, "
+    "Tensor pair_offsets, int[] bin_starts, float[] thresholds, float scale, "
+    "Tensor(a!)? arc_counts, Tensor(b!)? mass, Tensor(c!)? received, Tensor(d!)? entropy, "
+    "Tensor(e!)? arc_index, Tensor(f!)? arc_weight, Tensor(g!)? arc_total, Tensor(h!)? flags, "
+    "bool return_lse, int num_threads) -> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _new_output(query: Tensor, packed: bool, wanted: bool) -> Tensor:
+    if not wanted:
+        return query.new_empty((0,))
+    if packed:
+        return query.new_empty(query.shape)
+    batch, heads, length, head_size = query.shape
+    return query.new_empty((batch, length, heads, head_size)).transpose(1, 2)
+
+
+def _new_lse(query: Tensor, packed: bool, wanted: bool) -> Tensor:
+    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
+    if not wanted:
+        return query.new_empty((0,), dtype=dtype)
+    shape = (query.shape[1], query.shape[0]) if packed else query.shape[:3]
+    return query.new_empty(shape, dtype=dtype)
+
+
+def _attention_statistics_cpu(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    cu_seqlens: Tensor | None,
+    allowed: Tensor | None,
+    additive: Tensor | None,
+    residues: Tensor | None,
+    relative_bias: Tensor | None,
+    kinds: list[int],
+    rows: list[int],
+    classes: list[int],
+    labels: Tensor,
+    values: Tensor,
+    pairs: Tensor,
+    pair_offsets: Tensor,
+    bin_starts: list[int],
+    thresholds: list[float],
+    scale: float,
+    arc_counts: Tensor | None,
+    mass: Tensor | None,
+    received: Tensor | None,
+    entropy: Tensor | None,
+    arc_index: Tensor | None,
+    arc_weight: Tensor | None,
+    arc_total: Tensor | None,
+    flags: Tensor | None,
+    return_lse: bool,
+    num_threads: int,
+) -> tuple[Tensor, Tensor]:
+    packed = cu_seqlens is not None
+    output = _new_output(query, packed, value is not None)
+    lse = _new_lse(query, packed, return_lse)
+    # Contiguous copies must outlive the call: the extension sees addresses only.
+    small = [
+        None if t is None else t.contiguous()
+        for t in (cu_seqlens, allowed, additive, residues, relative_bias)
+    ]
+    tables = [t.contiguous() for t in (labels, values, pairs, pair_offsets)]
+    accumulators = Accumulators(
+        arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
+    )
+    try:
+        _C.attention_statistics(
+            dtype=str(query.dtype).removeprefix("torch."),
+            shape=list(query.shape),
+            query=_view(query),
+            key=_view(key),
+            value=_view(value),
+            output=_view(output if value is not None else None),
+            lse=_address(lse if return_lse else None),
+            cu_seqlens=_address(small[0]),
+            sequences=small[0].shape[0] - 1 if packed else query.shape[0],
+            allowed=_address(small[1]),
+            additive=_address(small[2]),
+            residues=_address(small[3]),
+            relative_bias=_address(small[4]),
+            bias_length=0 if small[4] is None else small[4].shape[1],
+            kinds=kinds,
+            rows=rows,
+            classes=classes,
+            labels=_address(tables[0]),
+            values=_address(tables[1]),
+            pairs=_address(tables[2]),
+            pair_words=tables[2].numel(),
+            pair_offsets=_address(tables[3]),
+            bin_starts=bin_starts,
+            thresholds=thresholds,
+            scale=scale,
+            arc_capacity=0 if arc_index is None else arc_index.shape[0],
+            num_threads=num_threads or torch.get_num_threads(),
+            **{
+                name: _address(t)
+                for name, t in zip(Accumulators._fields, accumulators, strict=True)
+            },
+        )
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
+    return output, lse
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _view(tensor: Tensor | None) -> tuple[int, list[int]]:
+    return (0, []) if tensor is None else (tensor.data_ptr(), list(tensor.stride()))
+
+
+_LIBRARY.impl("attention_statistics_", _attention_statistics_cpu, "CPU")
+
+
+@torch.library.register_fake("provis_fast::attention_statistics_", lib=_LIBRARY)
+def _attention_statistics_fake(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *rest: object,
+) -> tuple[Tensor, Tensor]:
+    packed, return_lse = cu_seqlens is not None, bool(rest[-2])
+    return _new_output(query, packed, value is not None), _new_lse(query, packed, return_lse)

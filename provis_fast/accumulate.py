@@ -1,0 +1,291 @@
+"""Statistics of one batch: the accumulators that the kernels add into, layer by layer.
+
+Nothing here outlives a batch. Once its forward pass is over and its flags are clear, the engine
+adds it to the run as a whole; otherwise the batch is thrown away, so that nothing is ever counted
+twice or half.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from provis_fast import ops
+from provis_fast.arguments import check_thresholds
+from provis_fast.errors import ArgumentError
+from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
+from provis_fast.properties import Property, resolve
+from provis_fast.statistics import WEIGHTINGS, HeadStatistics, PropertySpec
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on the attention of a model.
+
+    Attributes
+    ----------
+    properties : tuple of Property
+    thresholds : tuple of float
+        Empty where `weighting` is "attention".
+    scalar_threshold : bool
+        The threshold was given as a number, not as a sequence.
+    layers : tuple of int
+        Analysed layers, from 0, ascending.
+    n_layers, n_heads : int
+        Of the model.
+    weighting : {"arcs", "attention", "both"}
+    min_arcs : int
+    entropy : bool
+    """
+
+    properties: tuple[Property, ...]
+    thresholds: tuple[float, ...]
+    scalar_threshold: bool
+    layers: tuple[int, ...]
+    n_layers: int
+    n_heads: int
+    weighting: str
+    min_arcs: int
+    entropy: bool
+
+    @classmethod
+    def checked(
+        cls,
+        properties: Any,
+        threshold: float | Sequence[float],
+        layers: Sequence[int] | None,
+        n_layers: int,
+        n_heads: int,
+        weighting: str = "arcs",
+        min_arcs: int = 100,
+        entropy: bool = False,
+    ) -> Measures:
+        """Measures from a user's arguments.
+
+        Raises
+        ------
+        ArgumentError
+            An argument that does not fit, by name.
+        """
+        if weighting not in WEIGHTINGS:
+            raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}, got {weighting!r}")
+        if isinstance(min_arcs, bool) or not isinstance(min_arcs, int) or min_arcs < 0:
+            raise ArgumentError(f"min_arcs: expected an integer of at least 0, got {min_arcs!r}")
+        scalar = isinstance(threshold, (int, float))
+        try:
+            given = (threshold,) if scalar else tuple(threshold)
+        except TypeError:
+            given = (threshold,)
+        thresholds = check_thresholds(given)
+        if not thresholds:
+            raise ArgumentError("threshold: expected at least one number in (0, 1], got none")
+        if len(set(thresholds)) < len(thresholds):
+            raise ArgumentError(f"threshold: expected every number once, got {given}")
+        return cls(
+            resolve(properties),
+            () if weighting == "attention" else thresholds,
+            scalar,
+            _check_layers(layers, n_layers),
+            n_layers,
+            n_heads,
+            weighting,
+            min_arcs,
+            bool(entropy),
+        )
+
+    def with_properties(self, properties: tuple[Property, ...]) -> Measures:
+        """The same measures of other properties."""
+        return replace(self, properties=properties)
+
+    def empty(self, **provenance: Any) -> HeadStatistics:
+        """A result that holds these measures of no protein yet.
+
+        Parameters
+        ----------
+        **provenance
+            Further arguments of `HeadStatistics.empty`: model, inputs, compat, options, ...
+        """
+        specs = [PropertySpec(p.name, p.kind, p.classes, p.options()) for p in self.properties]
+        return HeadStatistics.empty(
+            self.layers,
+            self.n_layers,
+            self.n_heads,
+            self.thresholds or (1.0,),
+            self.scalar_threshold,
+            specs,
+            self.weighting,
+            self.min_arcs,
+            entropy=self.entropy,
+            **provenance,
+        )
+
+
+class BatchStatistics:
+    """Accumulators of one batch of S sequences, for all analysed layers.
+
+    Parameters
+    ----------
+    measures : Measures
+    n_sequences : int
+    properties : PropertyBatch
+        Of the batch's tokens, on `device`.
+    device : torch.device
+    num_threads : int, optional
+        Passed to the kernels.
+    """
+
+    def __init__(
+        self,
+        measures: Measures,
+        n_sequences: int,
+        properties: PropertyBatch,
+        device: torch.device,
+        num_threads: int | None = None,
+    ):
+        self.measures, self.properties, self._threads = measures, properties, num_threads
+        layers, heads = len(measures.layers), measures.n_heads
+        channels = properties.channels
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self._arc_counts = self._mass = self._entropy = None
+        if measures.weighting != "attention":
+            thetas = len(measures.thresholds)
+            self._arc_counts = zeros(layers, n_sequences, thetas, heads, channels)
+        if measures.weighting != "arcs":
+            self._mass = zeros(layers, n_sequences, heads, channels)
+        if measures.entropy:
+            self._entropy = zeros(layers, n_sequences, heads)
+        self._flags = zeros(n_sequences, dtype=torch.int32)
+        self._rows = {layer: row for row, layer in enumerate(measures.layers)}
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,  # [T, H, D] packed, or [B, H, L, D]
+        key: Tensor,
+        value: Tensor | None,
+        *,
+        scale: float,
+        cu_seqlens: Tensor | None = None,  # int32 [S + 1]
+        key_mask: Tensor | None = None,  # bool [B, L]
+        residues: Tensor | None = None,  # bool [T] or [B, L]
+    ) -> Tensor | None:
+        """Attention of one layer; adds its statistics if the layer is analysed.
+
+        Returns
+        -------
+        Tensor or None
+            The output in the layout of `query`; None without `value`.
+        """
+        layout = {
+            "cu_seqlens": cu_seqlens,
+            "key_mask": key_mask,
+            "scale": scale,
+            "num_threads": self._threads,
+        }
+        row = self._rows.get(layer)
+        if row is None:
+            return ops.attention_statistics_(query, key, value, **layout)[0]
+        return ops.attention_statistics_(
+            query,
+            key,
+            value,
+            **layout,
+            residues=residues,
+            properties=self.properties,
+            thresholds=self.measures.thresholds,
+            arc_counts=None if self._arc_counts is None else self._arc_counts[row],
+            mass=None if self._mass is None else self._mass[row],
+            entropy=None if self._entropy is None else self._entropy[row],
+            flags=self._flags,
+        )[0]
+
+    def not_finite(self) -> list[int]:
+        """Sequences with NaN or infinity among their scores: numbers from 0."""
+        return torch.nonzero(self._flags.cpu() & FLAG_NOT_FINITE).flatten().tolist()
+
+    def add_to(
+        self,
+        statistics: HeadStatistics,
+        numerators: np.ndarray,  # int64 [S, C]
+        denominators: np.ndarray,  # int64 [S, P]
+        n_residues: np.ndarray,  # int64 [S]
+        leave_out: Sequence[int] = (),
+    ) -> None:
+        """Add the batch to a run, wholly or, if this raises, not at all.
+
+        Parameters
+        ----------
+        leave_out : sequence of int
+            Sequences that are not to be added.
+        """
+        kept = np.setdiff1d(np.arange(len(n_residues)), leave_out)
+        if not len(kept):
+            return
+
+        def taken(accumulator: Tensor | None, layer_axis: int) -> np.ndarray | None:
+            if accumulator is None:
+                return None
+            array = accumulator.cpu().numpy()
+            return np.moveaxis(array[:, kept] if len(leave_out) else array, 0, layer_axis)
+
+        with uninterrupted():
+            statistics.add(
+                taken(self._arc_counts, 2),
+                taken(self._mass, 1),
+                taken(self._entropy, 1),
+                numerators[kept],
+                denominators[kept],
+                int(n_residues[kept].sum()),
+            )
+
+
+def move_properties(properties: PropertyBatch, device: torch.device) -> PropertyBatch:
+    """The same properties with their tensors on `device`."""
+    return PropertyBatch._make(x.to(device) if isinstance(x, Tensor) else x for x in properties)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the block is over. Other threads than the main one never get it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[Any] = []
+    usual = signal.signal(signal.SIGINT, lambda *arguments: pressed.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if usual is None else usual)
+    if pressed and callable(usual):
+        usual(*pressed[0])
+
+
+def _check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
+    if layers is None:
+        return tuple(range(n_layers))
+    try:
+        given = [int(layer) for layer in layers]
+        same = given == list(layers)
+    except (TypeError, ValueError):
+        given, same = [], False
+    if not same or not given or len(set(given)) < len(given):
+        raise ArgumentError(
+            f"layers: expected different integers from 0 to {n_layers - 1}, got {layers!r}"
+        )
+    if min(given) < 0 or max(given) >= n_layers:
+        raise ArgumentError(
+            f"layers: expected numbers from 0 to {n_layers - 1} (the model has {n_layers} layers), "
+            f"got {layers!r}"
+        )
+    return tuple(sorted(given))

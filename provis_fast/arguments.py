@@ -1,0 +1,203 @@
+"""Checks of what the kernels are called with: errors that name the argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from provis_fast.errors import ArgumentError
+from provis_fast.kernel_data import KIND, Accumulators, PropertyBatch
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+MAX_HEAD_SIZE = 256
+
+
+def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Thresholds as a tuple of floats in (0, 1]; ArgumentError otherwise."""
+    for theta in thresholds:
+        if not (isinstance(theta, (int, float)) and 0.0 < theta <= 1.0 and math.isfinite(theta)):
+            raise ArgumentError(
+                f"threshold: expected a number greater than 0 and at most 1, got {theta!r}; "
+                "the paper uses 0.3"
+            )
+    return tuple(float(theta) for theta in thresholds)
+
+
+def check_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    cu_seqlens: Tensor | None,
+    key_mask: Tensor | None,
+    residues: Tensor | None,
+    relative_bias: Tensor | None,
+) -> tuple[int, int, int, int]:
+    """Check the tensors of a call; return (sequences, tokens, heads, head size)."""
+    if not isinstance(query, Tensor) or query.dtype not in _DTYPES:
+        got = query.dtype if isinstance(query, Tensor) else type(query).__name__
+        raise ArgumentError(f"query: expected one of {_names(_DTYPES)}, got {got}")
+    packed = cu_seqlens is not None
+    expected = "[T, H, D] with cu_seqlens" if packed else "[B, H, L, D] without cu_seqlens"
+    if query.dim() != (3 if packed else 4):
+        raise ArgumentError(f"query: expected {expected}, got shape {list(query.shape)}")
+    for name, tensor in (("key", key), ("value", value)):
+        if tensor is not None:
+            _check_tensor(name, tensor, tuple(query.shape), (query.dtype,), query.device)
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor is not None and tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
+            raise ArgumentError(
+                f"{name}: expected a last dimension with stride 1, got strides "
+                f"{list(tensor.stride())}; call .contiguous()"
+            )
+    head_size = query.shape[-1]
+    if not 1 <= head_size <= MAX_HEAD_SIZE:
+        raise ArgumentError(f"query: expected a head size of 1..{MAX_HEAD_SIZE}, got {head_size}")
+    if packed:
+        tokens, heads = query.shape[0], query.shape[1]
+        _check_tensor("cu_seqlens", cu_seqlens, (None,), (torch.int32,), query.device)
+        sequences = cu_seqlens.shape[0] - 1
+        shape: tuple[int, ...] = (tokens,)
+        if sequences < 0:
+            raise ArgumentError("cu_seqlens: expected at least the element 0, got none")
+    else:
+        sequences, heads, length = query.shape[0], query.shape[1], query.shape[2]
+        tokens = sequences * length
+        shape = (sequences, length)
+    if key_mask is not None:
+        _check_tensor("key_mask", key_mask, shape, (torch.bool, *_DTYPES), query.device)
+    if residues is not None:
+        _check_tensor("residues", residues, shape, (torch.bool,), query.device)
+    if relative_bias is not None:
+        _check_tensor("relative_bias", relative_bias, (heads, None), (torch.float32,), query.device)
+        if relative_bias.shape[1] % 2 == 0:
+            raise ArgumentError(
+                "relative_bias: expected [H, 2 R + 1] with R >= longest sequence - 1, got "
+                f"{list(relative_bias.shape)}"
+            )
+    return sequences, tokens, heads, head_size
+
+
+def check_accumulators(
+    accumulators: Accumulators,
+    sequences: int,
+    tokens: int,
+    heads: int,
+    n_thresholds: int,
+    channels: int,
+    device: torch.device,
+) -> None:
+    """Raise ArgumentError unless every accumulator fits the call."""
+    room = 0 if accumulators.arc_index is None else accumulators.arc_index.shape[0]
+    expected = {
+        "arc_counts": ((sequences, n_thresholds, heads, channels), torch.int64),
+        "mass": ((sequences, heads, channels), torch.int64),
+        "received": ((heads, tokens), torch.int64),
+        "entropy": ((sequences, heads), torch.int64),
+        "arc_index": ((room, 4), torch.int32),
+        "arc_weight": ((room,), torch.float32),
+        "arc_total": ((1,), torch.int64),
+        "flags": ((sequences,), torch.int32),
+    }
+    for name, tensor in zip(accumulators._fields, accumulators, strict=True):
+        if tensor is None:
+            continue
+        shape, dtype = expected[name]
+        _check_tensor(name, tensor, shape, (dtype,), device)
+        if not tensor.is_contiguous():
+            raise ArgumentError(f"{name}: expected a contiguous tensor; pass one that is")
+    lists = (accumulators.arc_index, accumulators.arc_weight, accumulators.arc_total)
+    if any(t is not None for t in lists) and any(t is None for t in lists):
+        raise ArgumentError("arc_index, arc_weight, arc_total: pass all three or none")
+    if (
+        accumulators.arc_counts is not None or accumulators.arc_index is not None
+    ) and n_thresholds == 0:
+        raise ArgumentError("thresholds: expected at least one threshold in (0, 1], got none")
+
+
+def check_properties(properties: PropertyBatch, sequences: int, tokens: int) -> None:
+    """Raise ArgumentError unless the properties fit `tokens` tokens of `sequences` sequences."""
+    n = len(properties.kinds)
+    if len(properties.rows) != n or len(properties.classes) != n:
+        raise ArgumentError(
+            "properties: kinds, rows and classes must have one entry per property, got "
+            f"{n}, {len(properties.rows)} and {len(properties.classes)}"
+        )
+    sizes = {}
+    for name, dtype, length in (
+        ("labels", torch.int16, tokens),
+        ("values", torch.int64, tokens),
+        ("pair_offsets", torch.int64, sequences),
+    ):
+        tensor = getattr(properties, name)
+        if tensor.dim() != 2 or (tensor.shape[0] and tensor.shape[1] != length):
+            raise ArgumentError(
+                f"properties.{name}: expected shape [n, {length}], got {list(tensor.shape)}"
+            )
+        if tensor.dtype != dtype:
+            raise ArgumentError(
+                f"properties.{name}: expected {dtype}, got {_names([tensor.dtype])}"
+            )
+        sizes[name] = tensor.shape[0]
+    source = {0: "labels", 1: "labels", 2: "labels", 3: "values", 4: "pair_offsets"}
+    for kind, row, classes in zip(
+        properties.kinds, properties.rows, properties.classes, strict=True
+    ):
+        if kind not in KIND.values():
+            raise ArgumentError(f"properties.kinds: expected one of {KIND}, got {kind}")
+        if kind in source and not 0 <= row < sizes[source[kind]]:
+            raise ArgumentError(
+                f"properties.rows: expected a row of properties.{source[kind]} "
+                f"(it has {sizes[source[kind]]}), got {row}"
+            )
+        if classes < 1 or (kind == 2 and math.isqrt(classes) ** 2 != classes):
+            raise ArgumentError(
+                "properties.classes: expected a positive number of classes (a square for class "
+                f"pairs), got {classes}"
+            )
+        if kind == 5 and (
+            len(properties.bin_starts) != classes
+            or properties.bin_starts[0] != 0
+            or list(properties.bin_starts) != sorted(set(properties.bin_starts))
+        ):
+            raise ArgumentError(
+                "properties.bin_starts: expected ascending starts from 0, one per bin "
+                f"({classes}), got {properties.bin_starts}"
+            )
+
+
+def key_mask_parts(key_mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """A key mask as (bool: may be attended, float32: added to the scores)."""
+    if key_mask is None or key_mask.dtype == torch.bool:
+        return key_mask, None
+    additive = key_mask.float()
+    return additive > -math.inf, additive
+
+
+def _check_tensor(
+    name: str,
+    tensor: Tensor,
+    shape: tuple[int | None, ...],
+    dtypes: tuple[torch.dtype, ...],
+    device: torch.device,
+) -> None:
+    if not isinstance(tensor, Tensor):
+        raise ArgumentError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    fits = tensor.dim() == len(shape) and all(
+        want is None or got == want for got, want in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ["any" if want is None else want for want in shape]
+        raise ArgumentError(f"{name}: expected shape {wanted}, got {list(tensor.shape)}")
+    if tensor.dtype not in dtypes:
+        raise ArgumentError(f"{name}: expected {_names(dtypes)}, got {_names([tensor.dtype])}")
+    if tensor.device != device:
+        raise ArgumentError(
+            f"{name}: expected device {device} like the query, got {tensor.device}; move it there"
+        )
+
+
+def _names(dtypes: Sequence[torch.dtype]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

@@ -1,0 +1,61 @@
+"""The command line, ``provis-fast``.
+
+Each subcommand stands in a module of its own, imported when it is called: help and errors need not
+wait for torch. Progress and messages go to stderr, results to files and a short table to stdout.
+
+Exit status: 0 all analysed, or skipped by a stated option; 2 bad usage, no usable input, or a
+result that could not be written; 3 finished, but some proteins failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from provis_fast.cli.arguments import make_parser
+from provis_fast.errors import ProvisError
+
+OK, UNUSABLE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    try:
+        arguments = make_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed help, the version or what is wrong
+        return int(stop.code or 0)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.captureWarnings(True)
+    try:
+        command = importlib.import_module(f"provis_fast.cli.{arguments.command}")
+        return int(command.run(arguments))
+    except ProvisError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("provis-fast: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout has gone (`| head`): what matters is in files.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        return _fail(str(error))
+
+
+def _fail(message: str) -> int:
+    print(f"provis-fast: error: {message}", file=sys.stderr)
+    return UNUSABLE

@@ -1,0 +1,125 @@
+"""``provis-fast analyze``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from provis_fast import storage
+from provis_fast.cli import INTERRUPTED, output
+from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.errors import ArgumentError
+from provis_fast.statistics import HeadStatistics
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse, save and show."""
+    target = storage.check_writable(arguments.out)
+    storage.check_writable(storage.partial_folder(arguments.out))
+    properties = _properties(arguments)
+    from provis_fast.proteins import load_proteins
+
+    reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
+    proteins = load_proteins(arguments.inputs, **reading)
+    result, interrupted = analyse(
+        arguments.model,
+        proteins,
+        properties,
+        arguments.threshold,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        revision=arguments.revision,
+        layers=arguments.layers,
+        weighting=arguments.weighting,
+        max_length=arguments.max_length,
+        min_arcs=arguments.min_arcs,
+        threads=arguments.threads,
+        compat=arguments.compat,
+        batch_tokens=arguments.batch_tokens,
+    )
+    for name, value in (reading | {"revision": arguments.revision}).items():
+        if value is not None:
+            result.settings[name] = (value,)
+    return finish(result, target, interrupted)
+
+
+def _properties(arguments: argparse.Namespace) -> list[Any]:
+    """Properties with the options given for contacts; unknown names are refused here, at once."""
+    from provis_fast.properties import Contact, resolve
+
+    properties = resolve(arguments.properties)
+    options = {
+        name: value
+        for name in ("atom", "cutoff", "separation")
+        if (value := getattr(arguments, f"contact_{name}")) is not None
+    }
+    if options and not any(prop.name == "contact" for prop in properties):
+        raise ArgumentError(
+            f"--contact-{next(iter(options))}: expected contact among --properties, got "
+            f"{','.join(arguments.properties)}; add it, or leave the option out"
+        )
+    return [Contact(**options) if prop.name == "contact" else prop for prop in properties]
+
+
+def analyse(
+    model_name: str,
+    proteins: Iterable[Any],
+    properties: Sequence[Any],
+    threshold: float | tuple[float, ...],
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    layers: tuple[int, ...] | None = None,
+    **options: Any,
+) -> tuple[HeadStatistics, bool]:
+    """Load the model and analyse, with progress on stderr.
+
+    Returns
+    -------
+    result : HeadStatistics
+    interrupted : bool
+        Whether Ctrl-C ended it early; the result is then incomplete.
+    """
+    from provis_fast.engine import analyze
+    from provis_fast.models import load_model
+
+    model = load_model(model_name, device=device, dtype=dtype, revision=revision)
+    if layers is not None and layers[-1] >= model.n_layers:
+        raise ArgumentError(
+            f"--layers: {model_name} has layers 1 to {model.n_layers}, got {layers[-1] + 1}"
+        )
+    interrupted = False
+    try:
+        with ProgressReport() as progress:
+            result = analyze(
+                model, proteins, properties, threshold, layers=layers, progress=progress, **options
+            )
+    except KeyboardInterrupt as error:
+        if getattr(error, "partial", None) is None:
+            raise
+        result, interrupted = error.partial, True
+    result.run[-1]["command"] = sys.argv
+    return result, interrupted
+
+
+def finish(result: HeadStatistics, target: Path, interrupted: bool) -> int:
+    """Save and show a result; an interrupted one beside its place. Returns the exit status."""
+    folder = storage.partial_folder(target) if interrupted else target
+    output.save(result, folder)
+    output.explain(result, folder)
+    if interrupted:
+        print(
+            f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
+            f"{folder}, marked incomplete",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    output.show(result, folder)
+    print(f"Analysed in {clock(result.run[-1]['seconds'])}.", file=sys.stderr)
+    if not result.analysed:
+        print("provis-fast: error: no protein could be analysed", file=sys.stderr)
+    return output.status(result)

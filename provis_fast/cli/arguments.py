@@ -1,0 +1,233 @@
+"""Subcommands and options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from provis_fast import __version__
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of ``provis-fast``; the chosen subcommand is `command`."""
+    parser = argparse.ArgumentParser(
+        prog="provis-fast",
+        description="What the attention heads of protein language models look at.",
+        epilog="Layers and heads are counted from 1 on the command line and in files.",
+    )
+    parser.add_argument("--version", action="version", version=f"provis-fast {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_analyze(commands)
+    _add_merge(commands)
+    _add_doctor(commands)
+    _add_benchmark(commands)
+    return parser
+
+
+def thresholds(text: str) -> float | tuple[float, ...]:
+    """One number, or several separated by commas; each in (0, 1]."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 < number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"expected numbers above 0 and at most 1, separated by commas, got {text!r}"
+        )
+    if len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"expected different thresholds, got {text!r}")
+    return numbers if "," in text else numbers[0]
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """Layers as "1-3,6", counted from 1; returned 0-based and sorted."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        first = int(match[1]) if match else 0
+        last = int(match[2] or match[1]) if match else 0
+        if not 1 <= first <= last:
+            raise argparse.ArgumentTypeError(
+                f"expected layers counted from 1, like 1-3,6, got {text!r}"
+            )
+        chosen.update(range(first - 1, last))
+    return tuple(sorted(chosen))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+    return found
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    return _at_least(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    return _at_least(text, 0)
+
+
+def _at_least(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+    return number
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="analyse bundled structures and show what comes out",
+        description="Analyse bundled structures for amino acids, secondary structure and contacts.",
+    )
+    demo.add_argument("--model", default="antiberty", help="default: %(default)s")
+    demo.add_argument(
+        "--out", default="provis_fast_demo", metavar="DIR", help="default: %(default)s"
+    )
+    demo.add_argument("--threads", type=positive, metavar="N")
+
+
+def _add_analyze(commands: argparse._SubParsersAction) -> None:
+    analyze = commands.add_parser(
+        "analyze",
+        help="statistics of every attention head over a set of proteins",
+        description="Statistics of every attention head of a model over a set of proteins.",
+        epilog="Exit status: 0 all analysed or skipped by a stated option; 2 bad usage or no "
+        "usable input; 3 finished, some proteins failed; 130 interrupted, DIR.partial written.",
+    )
+    analyze.add_argument("model", metavar="MODEL", help="hub name, local folder, or antiberty")
+    analyze.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="files or folders: FASTA, PDB, mmCIF (all also .gz), TAPE LMDB",
+    )
+    analyze.add_argument("--out", required=True, metavar="DIR", help="folder for the result")
+    what = analyze.add_argument_group("what is computed")
+    what.add_argument(
+        "--properties",
+        type=names,
+        default=("amino_acid",),
+        metavar="NAME,...",
+        help="such as amino_acid,secondary_structure,contact,binding_site,modification "
+        "(default: amino_acid)",
+    )
+    what.add_argument(
+        "--threshold",
+        type=thresholds,
+        default=0.3,
+        metavar="THETA[,...]",
+        help="least attention of an arc (default: %(default)s)",
+    )
+    what.add_argument(
+        "--weighting",
+        choices=("arcs", "attention", "both"),
+        default="arcs",
+        help="count arcs, weigh by attention, or both (default: %(default)s)",
+    )
+    what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
+    what.add_argument(
+        "--min-arcs",
+        type=not_negative,
+        default=100,
+        metavar="N",
+        help="proportions of fewer eligible arcs are left undefined (default: %(default)s)",
+    )
+    what.add_argument(
+        "--compat", choices=("provis",), help="count exactly as the original provis does"
+    )
+    contact = analyze.add_argument_group("contacts")
+    contact.add_argument("--contact-atom", choices=("CA", "CB"), help="default: CA")
+    contact.add_argument("--contact-cutoff", type=float, metavar="ANGSTROM", help="default: 8")
+    contact.add_argument(
+        "--contact-separation",
+        type=not_negative,
+        metavar="N",
+        help="least distance along the chain (default: 6)",
+    )
+    reading = analyze.add_argument_group("input")
+    reading.add_argument(
+        "--max-length",
+        type=positive,
+        metavar="N",
+        help="cut longer proteins after N residues (default: those too long for the model are "
+        "skipped)",
+    )
+    reading.add_argument(
+        "--unique",
+        choices=("auto", "sequence", "none"),
+        default="auto",
+        help="skip identical sequences within an entry: auto does so for structures",
+    )
+    reading.add_argument(
+        "--format",
+        choices=("fasta", "pdb", "mmcif", "tape"),
+        help="default: told by the name of each file",
+    )
+    reading.add_argument(
+        "--site-label",
+        choices=("binding_site", "modification"),
+        help="what the sites of a TAPE data set are (default: told by its name)",
+    )
+    running = analyze.add_argument_group("running")
+    running.add_argument("--device", default="auto", help="default: auto")
+    running.add_argument("--dtype", default="float32", help="default: float32")
+    running.add_argument("--revision", help="revision of a model on the hub")
+    running.add_argument("--threads", type=positive, metavar="N", help="default: as torch chooses")
+    running.add_argument(
+        "--batch-tokens",
+        type=positive,
+        metavar="N",
+        help="tokens in one forward pass (default: what suits the device)",
+    )
+
+
+def _add_merge(commands: argparse._SubParsersAction) -> None:
+    merge = commands.add_parser(
+        "merge",
+        help="pool results of one analysis over different proteins",
+        description="Pool results of one analysis over different proteins, exactly.",
+    )
+    merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
+    merge.add_argument("--out", required=True, metavar="DIR", help="folder for the pooled result")
+    merge.add_argument(
+        "--allow-partial", action="store_true", help="also take results of interrupted analyses"
+    )
+    merge.add_argument(
+        "--allow-overlap",
+        action="store_true",
+        help="also take results computed from the same input file",
+    )
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    commands.add_parser(
+        "doctor",
+        help="versions, instruction set, threads, parts built",
+        description="Say what is installed here, what was built and what will be used.",
+    )
+
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="time the kernel beside torch's attention on this machine",
+        description="Time the kernel beside torch's attention on this machine, shape by shape.",
+    )
+    sizes = {"type": positive, "nargs": "+", "metavar": "N"}
+    benchmark.add_argument("--head-sizes", **sizes, default=[16, 32, 64, 128])
+    benchmark.add_argument("--lengths", **sizes, default=[128, 512, 1024, 2048])
+    benchmark.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    benchmark.add_argument("--threads", **sizes, default=[1, 2])
+    benchmark.add_argument(
+        "--seconds", type=float, default=1.0, metavar="S", help="for each shape (default: 1)"
+    )

@@ -1,0 +1,36 @@
+"""``provis-fast demo``."""
+
+from __future__ import annotations
+
+import argparse
+
+from provis_fast import storage
+from provis_fast.cli.analyze import analyse, finish
+
+PROPERTIES = ("amino_acid", "secondary_structure", "contact")
+THRESHOLD = 0.3
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse bundled structures, show what comes out, and say what to do next."""
+    target = storage.check_writable(arguments.out)
+    storage.check_writable(storage.partial_folder(arguments.out))
+    from provis_fast.proteins.bundled import demo_set
+
+    # A model of antibodies has something to say about immunoglobulin folds only.
+    name = "immunoglobulin" if arguments.model == "antiberty" else "general"
+    print(f"Bundled structures ({name}) through {arguments.model} ...")
+    result, interrupted = analyse(
+        arguments.model, demo_set(name), PROPERTIES, THRESHOLD, threads=arguments.threads
+    )
+    status = finish(result, target, interrupted)
+    if not interrupted:
+        print(
+            "\nNext, your own proteins:\n"
+            f"  provis-fast analyze {arguments.model} FILE_OR_FOLDER... "
+            f"--properties {','.join(PROPERTIES)} --out DIR\n"
+            "or in Python:\n"
+            f'  import provis_fast as pf; result = pf.load_result("{arguments.out}")\n'
+            '  result.to_pandas(); result.top_heads("contact")'
+        )
+    return status

@@ -1,0 +1,32 @@
+"""``provis-fast merge``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from provis_fast import storage
+from provis_fast.cli import OK, output
+from provis_fast.errors import ArgumentError
+from provis_fast.merging import merge
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load, pool, save and show."""
+    target = storage.check_writable(arguments.out)
+    folders = [os.path.realpath(folder) for folder in arguments.results]
+    if str(target) in folders:
+        raise ArgumentError(f"--out: {arguments.out} is one of the results; give a new folder")
+    for number, folder in enumerate(folders):
+        if folder in folders[:number]:
+            raise ArgumentError(f"DIR: {arguments.results[number]} is given twice")
+    loaded = (
+        storage.load(folder, allow_partial=arguments.allow_partial) for folder in arguments.results
+    )
+    pooled = merge(
+        loaded, allow_partial=arguments.allow_partial, allow_overlap=arguments.allow_overlap
+    )
+    output.save(pooled, target)
+    output.explain(pooled, target)
+    output.show(pooled, target)
+    return OK

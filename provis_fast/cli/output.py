@@ -1,0 +1,83 @@
+"""What the commands do with a result: save it, show it, and turn it into an exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from provis_fast import storage, tables
+from provis_fast.cli import OK, SOME_FAILED, UNUSABLE
+from provis_fast.errors import ResultError
+from provis_fast.statistics import HeadStatistics
+
+_SHOWN = 10
+
+
+def save(result: HeadStatistics, folder: Path) -> None:
+    """Save a result; where that fails, try the system's temporary folder before giving up.
+
+    Raises
+    ------
+    ResultError
+        The result could not be saved where it should; the message says where it is instead.
+    """
+    try:
+        with _uninterrupted():
+            storage.save(result, folder)
+    except ResultError as error:
+        spare = Path(tempfile.gettempdir()) / f"provis_fast-{folder.name}"
+        try:
+            storage.save(result, spare)
+        except ResultError:
+            raise error from None
+        raise ResultError(f"{error}\nThe result was saved in {spare} instead") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C, pressed once more, waits until the result is safe."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
+    """Print the heads that stand out, what was read, and where the files are."""
+    print(tables.caption(result))
+    print()
+    print(tables.to_text(result, rows))
+    print()
+    print(
+        f"{result.read:,} proteins read: {result.analysed:,} analysed, {result.skipped:,} skipped, "
+        f"{result.failed:,} failed; {result.residues:,} residues"
+    )
+    print(f"Files: {folder}/ ({', '.join(storage.FILES)})")
+
+
+def explain(result: HeadStatistics, folder: Path) -> None:
+    """Say on stderr what was not analysed and why, and repeat the notes."""
+    notes = [f"note: {note}" for note in result.notes]
+    reasons = [f"{e['status']}: {e['id']}: {e['reason']}" for e in result.set_aside]
+    for lines, what in ((notes, "notes"), (reasons, "proteins skipped or failed")):
+        for line in lines[:_SHOWN]:
+            print(line, file=sys.stderr)
+        if len(lines) > _SHOWN:
+            more = len(lines) - _SHOWN
+            print(f"{more:,} more {what}: see {folder / 'manifest.json'}", file=sys.stderr)
+
+
+def status(result: HeadStatistics) -> int:
+    """Exit status of a finished analysis."""
+    if not result.analysed:
+        return UNUSABLE
+    return SOME_FAILED if result.failed else OK

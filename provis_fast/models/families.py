@@ -1,0 +1,182 @@
+"""What differs between the model families: order of attention calls, and how positions count.
+
+A family whose attention goes through transformers' attention interface needs one entry in
+`FAMILIES` and a row in ``tests/test_models_routing.py``; nothing else in the package asks for a
+model's type. One whose attention does not (XLNet, RoFormer, ...) first needs a patch that makes it
+so, and stands in `UNSUPPORTED`, with the reason, until then.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedConfig
+
+from provis_fast.errors import ModelError
+
+
+def _in_order(config: PreTrainedConfig, attention: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
+    """One attention module per layer, called in the order in which they are defined."""
+    layers = getattr(config, "num_hidden_layers", None)
+    if len(attention) != layers:
+        raise ModelError(
+            f"{len(attention)} attention modules for num_hidden_layers={layers} in a model of type "
+            f"{config.model_type!r}: its layers cannot be told apart"
+        )
+    return tuple(attention)
+
+
+def _albert_order(
+    config: PreTrainedConfig, attention: Sequence[nn.Module]
+) -> tuple[nn.Module, ...]:
+    """ALBERT shares modules: layer i runs group ``i // (layers / groups)``, whole."""
+    inner = config.inner_group_num
+    layers_per_group = config.num_hidden_layers / config.num_hidden_groups
+    calls: list[nn.Module] = []
+    for layer in range(config.num_hidden_layers):
+        group = int(layer / layers_per_group)
+        calls += attention[group * inner : (group + 1) * inner]
+    return tuple(calls)
+
+
+def _from_zero(config: PreTrainedConfig) -> int | None:
+    return 0
+
+
+def _after_padding(config: PreTrainedConfig) -> int | None:
+    """As in fairseq: padding has the position of its own id, and counting starts behind it."""
+    return config.pad_token_id + 1
+
+
+def _rotary(config: PreTrainedConfig) -> int | None:
+    return None
+
+
+def _esm_positions(config: PreTrainedConfig) -> int | None:
+    return None if config.position_embedding_type == "rotary" else _after_padding(config)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family of encoders is run.
+
+    Attributes
+    ----------
+    name : str
+        ``config.model_type`` of its models.
+    first_position : callable
+        Config -> position id of a sequence's first token, or None where positions are relative
+        and any id will do. None instead of a callable: not known, so several proteins cannot be
+        packed in one row.
+    schedule : callable
+        Config and attention modules, in the order of definition -> the module called in each
+        layer, ``[n_layers]``. One module may serve many layers.
+    """
+
+    name: str
+    first_position: Callable[[PreTrainedConfig], int | None] | None = None
+    schedule: Callable[[PreTrainedConfig, Sequence[nn.Module]], tuple[nn.Module, ...]] = _in_order
+
+    def max_tokens(self, config: PreTrainedConfig) -> int | None:
+        """Longest sequence, special tokens included; None where the model has no such limit."""
+        first = self.first_token_position(config)
+        return None if first is None else config.max_position_embeddings - first
+
+    def first_token_position(self, config: PreTrainedConfig) -> int | None:
+        """Position id of a sequence's first token; None where any will do.
+
+        Raises
+        ------
+        ModelError
+            If nobody has established how this family counts positions.
+        """
+        if self.first_position is None:
+            raise ModelError(
+                f"models of type {self.name!r} can be analysed while somebody else runs them "
+                "(provis_fast.attach), but provis_fast does not know how they count positions, "
+                f"so it cannot run them itself; it can run: {', '.join(sorted(FAMILIES))}"
+            )
+        return self.first_position(config)
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("albert", _from_zero, _albert_order),
+        Family("bert", _from_zero),
+        Family("camembert", _after_padding),
+        Family("data2vec-text", _after_padding),
+        Family("distilbert", _from_zero),
+        Family("electra", _from_zero),
+        Family("ernie", _from_zero),
+        Family("esm", _esm_positions),
+        Family("esmc", _rotary),
+        Family("roberta", _after_padding),
+        Family("roberta-prelayernorm", _after_padding),
+        Family("xlm-roberta", _after_padding),
+    )
+}
+
+#: ``config.model_type`` -> why it is refused; other refusals follow from the class.
+UNSUPPORTED: dict[str, str] = {
+    "deberta": "its disentangled attention adds terms of relative position inside the layer",
+    "deberta-v2": "its disentangled attention adds terms of relative position inside the layer",
+    "modernbert": "its local layers attend within a sliding window, which is not supported yet",
+    "roformer": "it computes attention itself, with rotated queries and keys",
+    "t5": "its relative position bias is not supported yet",
+    "umt5": "its relative position bias is not supported yet",
+    "mt5": "its relative position bias is not supported yet",
+    "xlnet": "it computes attention itself, with a term of relative position",
+}
+
+
+@functools.cache
+def calls_attention_interface(module_class: type[nn.Module]) -> bool:
+    """Whether a class hands its queries and keys to transformers' attention interface.
+
+    Read off the compiled ``forward``: a class that does not look the function up would accept any
+    name of an implementation, ignore it, and (its mask having been made for that name) attend to
+    padding.
+    """
+    code = getattr(inspect.unwrap(module_class.forward), "__code__", None)
+    return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
+
+
+def family_of(config: PreTrainedConfig, class_name: str) -> Family:
+    """The family of a model by its config, after the refusals that a config alone decides.
+
+    Parameters
+    ----------
+    config : transformers.PreTrainedConfig
+    class_name : str
+        Name of the model's class, for messages.
+
+    Raises
+    ------
+    ModelError
+        For decoders, encoder-decoders, and types listed in `UNSUPPORTED`.
+    """
+    if config.model_type in UNSUPPORTED:
+        raise ModelError(
+            f"{class_name} (type {config.model_type!r}) cannot be analysed: "
+            f"{UNSUPPORTED[config.model_type]}; supported: {', '.join(sorted(FAMILIES))}"
+        )
+    for flag in ("is_decoder", "is_encoder_decoder", "add_cross_attention"):
+        if getattr(config, flag, False):
+            raise ModelError(
+                f"{class_name} cannot be analysed: its config says {flag}=True, and only "
+                "encoders, whose every token sees the whole sequence, are supported; "
+                f"load it with {flag}=False if it is an encoder"
+            )
+    # transformers 5 dropped BERT's relative positions: such a checkpoint would run, wrongly.
+    kind = getattr(config, "position_embedding_type", None) or "absolute"
+    if kind not in ("absolute", "rotary"):
+        raise ModelError(
+            f"{class_name} cannot be analysed: position_embedding_type={kind!r} adds a term of "
+            "relative position to the scores; expected 'absolute' or 'rotary'"
+        )
+    return FAMILIES.get(config.model_type, Family(config.model_type))

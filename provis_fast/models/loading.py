@@ -1,0 +1,228 @@
+"""Loading an encoder and its tokenizer by hub id, folder or known name."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    BertTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.models import hub
+from provis_fast.models.families import FAMILIES, family_of
+from provis_fast.models.model import UNUSED_PARTS, Model
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a model's files lie."""
+
+    folder: Path
+    vocabulary: Path | None = None  # of a BERT tokenizer; else the folder holds a whole tokenizer
+    revision: str | None = None
+
+
+def _antiberty() -> _Files:
+    """Files of the installed package, found without importing it."""
+    spec = importlib.util.find_spec("antiberty")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    for place in places:
+        trained = Path(place) / "trained_models"
+        files = _Files(trained / "AntiBERTy_md_smooth", trained / "vocab.txt")
+        if (files.folder / "config.json").is_file() and files.vocabulary.is_file():
+            return files
+    raise ModelError(
+        "the weights of AntiBERTy are part of the package antiberty, which is "
+        f"{'installed without them' if places else 'not installed'}: "
+        'pip install "provis_fast[demo]" (or pip install antiberty==0.1.3)'
+    )
+
+
+#: Names that are neither folders nor hub ids -> function that finds the files.
+KNOWN_NAMES = {"antiberty": _antiberty}
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+    revision: str | None = None,
+) -> Model:
+    """Load a protein language model to be analysed.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A folder with a transformers model and its tokenizer, the name of one on the Hugging Face
+        hub (``"facebook/esm2_t6_8M_UR50D"``), or ``"antiberty"`` for the weights of the installed
+        package of that name.
+    device : str or torch.device
+        ``"auto"``: a GPU where there is one, else the CPU.
+    dtype : str or torch.dtype
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``.
+    revision : str, optional
+        Branch, tag or commit, for a hub name.
+
+    Returns
+    -------
+    Model
+        In evaluation mode, without gradients, pooler and heads.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown device or dtype.
+    ModelError
+        If the model cannot be found, is incomplete, or cannot be analysed.
+    """
+    torch_device = _device(device)
+    torch_dtype = _dtype(dtype)
+    name = str(name_or_path)
+    files = _find(name_or_path, revision)
+    logger.info("loading %s from %s", name, files.folder)
+    with _quiet_transformers():
+        module = _load_encoder(name, files.folder, torch_dtype)
+        tokenizer = _load_tokenizer(name, files)
+    module.requires_grad_(False).eval().to(torch_device)
+    return Model(module, tokenizer, name, files.revision)
+
+
+def _find(name_or_path: str | Path, revision: str | None) -> _Files:
+    name = str(name_or_path)
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return _Files(folder)
+    if folder.exists():
+        raise ModelError(f"{name} is a file; expected a folder with config.json and weights")
+    if name in KNOWN_NAMES:
+        return KNOWN_NAMES[name]()
+    if isinstance(name_or_path, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"there is no folder {name}")
+    snapshot, commit = hub.fetch(name, revision, known_names=tuple(KNOWN_NAMES))
+    return _Files(snapshot, revision=commit)
+
+
+def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name}: cannot read config.json in {folder}: {_first_line(error)}. Expected a "
+            f"transformers model of one of the types {', '.join(sorted(FAMILIES))}"
+        ) from error
+    if type(config) not in MODEL_MAPPING:
+        raise ModelError(f"{name}: transformers has no encoder for type {config.model_type!r}")
+    model_class = MODEL_MAPPING[type(config)]
+    # Refused before gigabytes of weights are read.
+    family_of(config, model_class.__name__).first_token_position(config)
+    options = {}
+    if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
+        options["add_pooling_layer"] = False
+    try:
+        module, report = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            weights_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except Exception as error:  # damaged files raise whatever the parsers of formats raise
+        raise ModelError(
+            f"{name}: cannot load the weights in {folder}: {_first_line(error)}. Is the folder "
+            "complete, and not a pickle with code in it?"
+        ) from error
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(UNUSED_PARTS))
+    wrong = [str(key) for key in report["mismatched_keys"]]
+    if missing or wrong:
+        raise ModelError(
+            f"{name}: the weights in {folder} do not fill {model_class.__name__}: "
+            f"{len(missing)} missing ({', '.join(missing[:3])}), {len(wrong)} of another shape "
+            f"({', '.join(wrong[:3])}); what is missing would be random numbers"
+        )
+    for part in UNUSED_PARTS:
+        if getattr(module, part, None) is not None:
+            setattr(module, part, None)
+    return module
+
+
+def _load_tokenizer(name: str, files: _Files) -> PreTrainedTokenizerBase:
+    try:
+        if files.vocabulary is not None:
+            return BertTokenizer(vocab=str(files.vocabulary), do_lower_case=False)
+        return AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+    except Exception as error:  # ImportError, OSError, ValueError, TypeError, by missing file
+        raise ModelError(
+            f"{name}: cannot load a tokenizer from {files.folder}: {_first_line(error)}. Put the "
+            "model's own tokenizer files (vocab.txt or tokenizer.json, tokenizer_config.json) there"
+        ) from error
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ArgumentError(
+            f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}"
+        ) from error
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise ArgumentError(
+            f"device: {device!r} asked for, but torch sees {torch.cuda.device_count()} GPUs"
+        )
+    return found
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
+    if found not in DTYPES.values():
+        raise ArgumentError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers from writing its load report and progress bar to stderr.
+
+    What matters of the report (missing weights) is checked and raised.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,208 @@
+"""An encoder with what the engine needs to know of it: sizes, tokens, positions, identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from provis_fast.errors import ArgumentError, InputError, ModelError
+from provis_fast.models.routing import Handler, RoutedModule, route, routed
+from provis_fast.models.tokens import TokenTable
+
+# Parts of an encoder that no attention depends on. They may be missing from a checkpoint, are not
+# kept in memory, and do not count in the digest: an encoder is the same with or without them.
+UNUSED_PARTS = ("pooler", "contact_head")
+
+# What of a config decides the numbers that come out, whatever the version that wrote it.
+_ARCHITECTURE = (
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "embedding_size",
+    "num_hidden_layers",
+    "num_hidden_groups",
+    "inner_group_num",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "position_embedding_type",
+    "rope_theta",
+    "rope_parameters",
+    "token_dropout",
+    "emb_layer_norm_before",
+    "pad_token_id",
+)
+
+
+class Model:
+    """An encoder, its tokens, and how to run several proteins through it in one row.
+
+    Parameters
+    ----------
+    module : transformers.PreTrainedModel
+        An encoder, with or without a head; it is not changed.
+    tokenizer : transformers.PreTrainedTokenizerBase
+    name : str
+    revision : str, optional
+        Commit of the hub repository it came from.
+
+    Attributes
+    ----------
+    name, family : str
+    module : transformers.PreTrainedModel
+        The bare encoder.
+    tokens : TokenTable
+    n_layers, n_heads, head_size, hidden : int
+    max_residues : int or None
+        Longest protein, where positions are learned; None where they are rotary.
+    device : torch.device
+    dtype : torch.dtype
+    revision : str or None
+
+    Raises
+    ------
+    ModelError
+        If the model's class or its tokenizer cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        revision: str | None = None,
+    ):
+        routing = route(module)
+        config = routing.encoder.config
+        self.name = name
+        self.family = routing.family.name
+        self.module = routing.encoder
+        self.tokens = TokenTable.from_tokenizer(tokenizer, name)
+        self.n_layers = routing.n_layers
+        self.n_heads = routing.n_heads
+        self.hidden = int(config.hidden_size)
+        self.head_size = int(getattr(config, "head_dim", None) or self.hidden // self.n_heads)
+        self.revision = revision
+        self._first_position = routing.family.first_token_position(config)
+        self._max_tokens = routing.family.max_tokens(config)
+        specials = self.tokens.n_prefix + self.tokens.n_suffix
+        self.max_residues = None if self._max_tokens is None else self._max_tokens - specials
+        highest = max(int(self.tokens.table.max()), *self.tokens.prefix, *self.tokens.suffix, 0)
+        if highest >= config.vocab_size:
+            raise ModelError(
+                f"the tokenizer of {name} gives token {highest}, but the model knows "
+                f"{config.vocab_size} tokens: it is another model's tokenizer"
+            )
+
+    def __repr__(self) -> str:
+        longest = "any length" if self.max_residues is None else f"up to {self.max_residues}"
+        return (
+            f"Model({self.name!r}, {self.family}: {self.n_layers} layers x {self.n_heads} heads x "
+            f"{self.head_size}, {longest} residues, {self.dtype} on {self.device})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.module.dtype
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The part of the model's config that decides its numbers; JSON."""
+        config = self.module.config
+        return {key: getattr(config, key) for key in _ARCHITECTURE if hasattr(config, key)}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of `config` and of every weight as loaded."""
+        return weights_digest(self.module)
+
+    def inputs(self, ids: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Arguments of a forward pass with several proteins in one row.
+
+        There is no attention mask: that proteins do not see each other is left to the attention
+        that `routed` puts in, which must know where each one ends. Nothing else in a forward pass
+        mixes tokens, except that ESM scales embeddings by the share of ``<mask>`` tokens in a row;
+        a `TokenTable` makes none.
+
+        Parameters
+        ----------
+        ids : sequence of np.ndarray
+            int64 ``[n_s]`` each, from ``tokens.encode``.
+
+        Returns
+        -------
+        dict
+            ``input_ids`` and ``position_ids``, int64 ``[1, T]`` on the model's device, with T the
+            sum of n_s. Positions begin anew with each protein.
+
+        Raises
+        ------
+        ArgumentError
+            If `ids` is empty.
+        InputError
+            If a protein is longer than the model's positions.
+        """
+        if not len(ids):
+            raise ArgumentError("ids: expected at least one protein, got none")
+        lengths = np.array([len(one) for one in ids])
+        if self._max_tokens is not None and lengths.max() > self._max_tokens:
+            at = int(lengths.argmax())
+            specials = self.tokens.n_prefix + self.tokens.n_suffix
+            raise InputError(
+                f"protein {at + 1} of the batch has {lengths[at] - specials} residues; {self.name} "
+                f"has positions for {self.max_residues}: leave it out or cut it"
+            )
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
+        rows = {
+            "input_ids": np.concatenate(ids),
+            "position_ids": positions + (self._first_position or 0),
+        }
+        return {
+            name: torch.from_numpy(row).unsqueeze(0).to(self.device, non_blocking=True)
+            for name, row in rows.items()
+        }
+
+    def routed(self, handler: Handler) -> AbstractContextManager[RoutedModule]:
+        """`provis_fast.models.routed` for this model."""
+        return routed(self.module, handler)
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """SHA-256, in hexadecimal, of an encoder's architecture and weights.
+
+    Parameters
+    ----------
+    module : nn.Module
+        As for `route`. Heads, poolers and contact heads do not count.
+
+    Raises
+    ------
+    ModelError
+        As `route`.
+    """
+    encoder = route(module).encoder
+    summary = {key: getattr(encoder.config, key, None) for key in _ARCHITECTURE}
+    digest = hashlib.sha256(json.dumps(summary, sort_keys=True, default=str).encode())
+    for name, weights in sorted(encoder.state_dict().items()):
+        if name.startswith(UNUSED_PARTS):
+            continue
+        digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        flat = weights.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,78 @@
+"""Properties whose labels come with the protein: structure, sites, modifications.
+
+How the labels are made is told where the files are read, in `provis_fast.proteins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from provis_fast.properties.base import KeyClassProperty, LabelProperty, QueryClassProperty
+
+if TYPE_CHECKING:
+    from provis_fast.proteins import Protein
+
+#: Four states from DSSP's eight: G, H, I; E, B; S, T; and the rest.
+SECONDARY_STRUCTURE = ("helix", "strand", "turn", "other")
+
+
+class _Annotation(LabelProperty):
+    """Labels found in ``protein.labels``; a protein without them is unknown throughout."""
+
+    def __init__(self, name: str, classes: Sequence[str], source: str | None = None):
+        super().__init__(name, classes)
+        self._source = source or name
+
+    def labels(self, protein: Protein) -> np.ndarray | None:
+        """The protein's labels [L], or None."""
+        return protein.labels.get(self._source)
+
+
+class Annotation(_Annotation, KeyClassProperty):
+    """Class of the key, from the labels that came with the protein.
+
+    Parameters
+    ----------
+    name : str
+    classes : sequence of str
+        One class makes a binary property with labels 1, 0 and -1.
+    source : str, optional
+        Name among the protein's labels; default: `name`.
+    """
+
+
+class AnnotationQuery(_Annotation, QueryClassProperty):
+    """Class of the query, from the labels that came with the protein; see `Annotation`."""
+
+
+def secondary_structure() -> Annotation:
+    """Secondary structure of the key in four states, computed from coordinates (DSSP)."""
+    return Annotation("secondary_structure", SECONDARY_STRUCTURE)
+
+
+def secondary_structure_query() -> AnnotationQuery:
+    """Secondary structure of the query in four states, computed from coordinates (DSSP)."""
+    return AnnotationQuery("secondary_structure_query", SECONDARY_STRUCTURE, "secondary_structure")
+
+
+def author_secondary_structure() -> Annotation:
+    """Secondary structure of the key as the file's own records have it; they know no turns."""
+    return Annotation("author_secondary_structure", SECONDARY_STRUCTURE)
+
+
+def binding_site() -> Annotation:
+    """Whether the key touches a ligand."""
+    return Annotation("binding_site", ["binding_site"])
+
+
+def site_record() -> Annotation:
+    """Whether the key stands in one of the file's SITE records."""
+    return Annotation("site_record", ["site_record"])
+
+
+def modification() -> Annotation:
+    """Whether the key is a modified residue or carries a glycan."""
+    return Annotation("modification", ["modification"])

@@ -1,0 +1,157 @@
+"""FASTA files, read record by record.
+
+What is accepted beside the plain format: compressed files (.gz), lower case (soft masking;
+converted to upper case), blank lines, blanks within lines, comment lines that start with ``;``,
+one ``*`` at the end of a sequence (a translated stop codon; dropped), and the gap characters ``-``
+and ``.`` of an alignment (dropped, with a note on the protein). A record with anything else that is
+not a letter is set aside with its line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from provis_fast.errors import InputError
+from provis_fast.proteins.record import Protein, SetAside
+
+logger = logging.getLogger(__name__)
+
+_GAPS = b"-."
+_BLANKS = b" \t\r\n\v\f"
+_NOT_A_LETTER = re.compile(rb"[^A-Z]")
+_NUCLEOTIDES = b"ACGTUN"
+#: A protein of this many residues made of A, C, G, T, U and N alone is almost surely DNA or RNA.
+_SUSPICIOUS_LENGTH = 40
+
+
+def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
+    """Read a FASTA file as a stream; no more than one record is in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file; compressed if its name ends in .gz.
+    source : str
+        What to call the file in records.
+
+    Yields
+    ------
+    Protein or SetAside
+        In the file's order. The id is the header's first word.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened, is empty, or does not begin with a header.
+    """
+    try:
+        with _open(path) as stream:
+            yield from _records(stream, path, source)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error}", path) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def _records(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:
+    header: bytes | None = None
+    header_line = 0
+    lines: list[bytes] = []
+    number = 0
+    try:
+        for number, line in enumerate(stream, start=1):
+            if line.startswith(b">"):
+                if header is not None:
+                    yield _record(header, lines, header_line, source)
+                header, header_line, lines = line, number, []
+            elif header is not None:
+                # An empty line in a comment's place keeps the count of lines.
+                lines.append(b"" if line.startswith(b";") else line)
+            else:
+                # Before the first header: comments, blank lines, a byte order mark.
+                line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.startswith(b">"):
+                    header, header_line = line, number
+                elif line.strip() and not line.startswith(b";"):
+                    raise InputError(
+                        f"not FASTA: expected a header that starts with '>', got {line[:40]!r}",
+                        path,
+                        number,
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if header is None:
+            raise InputError(f"damaged gzip file: {error}", path, number) from error
+        yield SetAside(
+            _identifier(header) or f"line {header_line}",
+            "failed",
+            f"the compressed file is damaged or cut off in or after this record: {error}",
+            source,
+            header_line,
+        )
+        return
+    if header is None:
+        raise InputError("the file has no FASTA record: it is empty", path)
+    yield _record(header, lines, header_line, source)
+
+
+def _identifier(header: bytes) -> str:
+    words = header[1:].split(None, 1)
+    # ">id" and "> id" are both in use.
+    return words[0].decode("utf-8", "replace") if words else ""
+
+
+def _record(header: bytes, lines: list[bytes], line: int, source: str) -> Protein | SetAside:
+    identifier = _identifier(header)
+    if not identifier:
+        return SetAside(f"line {line}", "failed", "the header has no identifier", source, line)
+    raw = b"".join(lines).translate(None, _BLANKS).upper()
+    sequence = raw.translate(None, _GAPS)
+    notes = []
+    if len(sequence) != len(raw):
+        notes.append(f"{len(raw) - len(sequence)} gap characters of an alignment were dropped")
+    sequence = sequence.removesuffix(b"*")
+    if not sequence:
+        return SetAside(identifier, "failed", "the record has no residues", source, line)
+    if not sequence.isalpha():
+        return _bad_character(identifier, lines, line, source)
+    if len(sequence) >= _SUSPICIOUS_LENGTH and not sequence.strip(_NUCLEOTIDES):
+        notes.append("only the letters A, C, G, T, U, N: this looks like a nucleotide sequence")
+        logger.warning("%s:%d: %s: %s", source, line, identifier, notes[-1])
+    return Protein(identifier, sequence.decode("ascii"), source=source, notes=tuple(notes))
+
+
+def _bad_character(identifier: str, lines: list[bytes], line: int, source: str) -> SetAside:
+    """Say which character is at fault, at which residue, on which line."""
+    residue = 0
+    bodies = [text.translate(None, _BLANKS + _GAPS).upper() for text in lines]
+    last = max(i for i, body in enumerate(bodies) if body)
+    bodies[last] = bodies[last].removesuffix(b"*")
+    for offset, body in enumerate(bodies, start=1):
+        found = _NOT_A_LETTER.search(body)
+        if found:
+            character = found.group().decode("latin-1")
+            what = (
+                "a stop codon '*' inside the sequence"
+                if character == "*"
+                else f"the character {character!r}"
+            )
+            return SetAside(
+                identifier,
+                "failed",
+                f"expected one letter per residue, got {what} at residue "
+                f"{residue + found.start() + 1}",
+                source,
+                line + offset,
+            )
+        residue += len(body)
+    raise AssertionError("called for a sequence without a bad character")

@@ -1,0 +1,279 @@
+"""The amino-acid chains of a structure: full sequence, and which residue stands where in it.
+
+The sequence is that of the polymer as it was in the sample (mmCIF entity, PDB SEQRES), so that
+residues without coordinates keep their place. Where a file does not tell it, it is put together
+from the residues that have coordinates, and gaps in their numbering are filled with X (see
+`numbering`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gemmi
+import numpy as np
+
+from provis_fast.errors import InputError
+from provis_fast.proteins.numbering import place_by_author_numbers, place_by_label_numbers
+
+#: Atoms kept of every residue, in this order.
+BACKBONE = ("N", "CA", "C", "O", "CB")
+N, CA, C, O, CB = range(5)  # noqa: E741
+
+_PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
+#: Share of resolved residues that must fit the file's own sequence.
+_MIN_ALIGNED = 0.9
+#: Coordinates beyond this are an error of the file (Angstrom).
+_FARTHEST = 1e6
+
+
+@dataclass
+class Chain:
+    """One amino-acid polymer of the first model.
+
+    Attributes
+    ----------
+    name : str
+        The author's chain name.
+    index : int
+        Index of that chain in gemmi's model.
+    subchain : str
+        Name of the polymer alone, without the ligands and waters that share the chain's name.
+    sequence : str
+        One letter per residue.
+    components : list of str
+        Three-letter codes, one per residue; "" where a gap was filled.
+    residues : list of gemmi.Residue or None
+        Coordinates of each residue; None where unresolved. Of alternative residues at one place,
+        the first.
+    position_of : dict
+        Position in the sequence by author number (the text of number and insertion code).
+    place_of : dict
+        Position in the sequence by index of the residue within gemmi's chain.
+    notes : list of str
+        What does not fit.
+    """
+
+    name: str
+    index: int
+    subchain: str
+    sequence: str
+    components: list[str]
+    residues: list[gemmi.Residue | None]
+    position_of: dict[str, int]
+    place_of: dict[int, int]
+    notes: list[str]
+
+    def __post_init__(self) -> None:
+        self.resolved = np.array([r is not None for r in self.residues])
+
+    def residue_numbers(self) -> tuple[str, ...]:
+        """Author numbers with insertion codes, "" where unresolved."""
+        return tuple("" if r is None else str(r.seqid) for r in self.residues)
+
+    def backbone(self) -> np.ndarray:
+        """Return N, CA, C, O, CB, float32 [L, 5, 3] in Angstrom, NaN where missing."""
+        missing = [np.nan] * 3
+        atoms: list[list[float]] = []
+        for residue in self.residues:
+            if residue is None:
+                atoms.extend([missing] * 5)
+                continue
+            found = [residue.find_atom(name, "*") for name in BACKBONE]
+            if any(atom is not None and atom.altloc != "\0" for atom in found):
+                conformer = _main_conformer(residue)
+                found = [_atom_of(residue, name, conformer) for name in BACKBONE]
+            atoms.extend(missing if atom is None else atom.pos.tolist() for atom in found)
+        xyz = np.array(atoms)
+        if np.nanmax(np.abs(xyz), initial=0.0) > _FARTHEST:
+            raise InputError(f"chain {self.name}: a coordinate is beyond {_FARTHEST:.0f} Angstrom")
+        return xyz.astype(np.float32).reshape(-1, 5, 3)
+
+
+def _main_conformer(residue: gemmi.Residue) -> str:
+    """Return the alternative location of highest occupancy, the first of several equal ones."""
+    occupancy: dict[str, float] = {}
+    for atom in residue:
+        if atom.altloc != "\0":
+            occupancy[atom.altloc] = max(occupancy.get(atom.altloc, 0.0), atom.occ)
+    return max(sorted(occupancy), key=lambda location: occupancy[location])
+
+
+def _atom_of(residue: gemmi.Residue, name: str, conformer: str) -> gemmi.Atom | None:
+    # find_atom with a location also finds atoms that have no alternatives.
+    return residue.find_atom(name, conformer) or residue.find_atom(name, "*")
+
+
+def one_letter(component: str, parents: dict[str, str]) -> str:
+    """Return the letter of a residue, that of its parent if it is modified, X if there is none.
+
+    Parameters
+    ----------
+    component : str
+        Three-letter code.
+    parents : dict
+        Parents of modified residues that the file itself declares.
+    """
+    for name in (component, parents.get(component, "")):
+        letter = gemmi.find_tabulated_residue(name).one_letter_code if name else " "
+        if letter != " ":
+            return letter.upper()
+    return "X"
+
+
+def is_amino_acid(component: str) -> bool:
+    """Tell whether a three-letter code is tabulated as an amino acid."""
+    return gemmi.find_tabulated_residue(component).is_amino_acid()
+
+
+def declared_parents(structure: gemmi.Structure) -> dict[str, str]:
+    """Return the parent of each modified residue, from MODRES or _pdbx_struct_mod_residue."""
+    return {m.res_id.name: m.parent_comp_id for m in structure.mod_residues if m.parent_comp_id}
+
+
+def read_chains(structure: gemmi.Structure) -> list[Chain]:
+    """Find the amino-acid chains of the first model.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        With entities set up.
+
+    Returns
+    -------
+    list of Chain
+        In the file's order.
+
+    Raises
+    ------
+    InputError
+        If the coordinates do not fit the sequence that the file gives.
+    """
+    parents = declared_parents(structure)
+    chains = []
+    for index, gemmi_chain in enumerate(structure[0]):
+        for span in gemmi_chain.subchains():
+            entity = structure.get_entity_of(span)
+            if entity is None or entity.entity_type != gemmi.EntityType.Polymer:
+                continue
+            if not _is_peptide(span, entity):
+                continue
+            chains.append(_chain(index, gemmi_chain, span, entity, structure, parents))
+    return chains
+
+
+def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
+    if entity.polymer_type != gemmi.PolymerType.Unknown:
+        return entity.polymer_type in _PEPTIDES
+    if span.check_polymer_type() in _PEPTIDES:
+        return True
+    return 2 * sum(is_amino_acid(residue.name) for residue in span) > len(span)
+
+
+def _chain(
+    index: int,
+    gemmi_chain: gemmi.Chain,
+    span: gemmi.ResidueSpan,
+    entity: gemmi.Entity,
+    structure: gemmi.Structure,
+    parents: dict[str, str],
+) -> Chain:
+    name, subchain = gemmi_chain.name, span.subchain_id()
+    indices = [i for i, residue in enumerate(gemmi_chain) if residue.subchain == subchain]
+    residues = [gemmi_chain[i] for i in indices]
+    if any(residue.seqid.num is None for residue in residues):
+        raise InputError(f"chain {name}: a residue has no number")
+    notes: list[str] = []
+    if entity.full_sequence:
+        components = [gemmi.Entity.first_mon(item) for item in entity.full_sequence]
+        if any(residue.label_seq is None for residue in residues):
+            if not _number_by_author(residues, components):
+                structure.assign_label_seq_id()
+        places = _places_in_sequence(name, residues, components, notes)
+    else:
+        if all(residue.label_seq is not None for residue in residues):
+            places = place_by_label_numbers(residues, notes)
+        else:
+            places = place_by_author_numbers(residues, notes)
+        components = [""] * (max(p for p in places if p is not None) + 1)
+        for residue, place in zip(residues, places, strict=True):
+            if place is not None and not components[place]:
+                components[place] = residue.name
+    resolved: list[gemmi.Residue | None] = [None] * len(components)
+    place_of: dict[int, int] = {}
+    position_of: dict[str, int] = {}
+    for i, residue, place in zip(indices, residues, places, strict=True):
+        if place is not None:
+            place_of[i] = place
+            position_of.setdefault(str(residue.seqid), place)
+            if resolved[place] is None:
+                resolved[place] = residue
+    sequence = "".join(one_letter(c, parents) if c else "X" for c in components)
+    return Chain(
+        name, index, subchain, sequence, components, resolved, position_of, place_of, notes
+    )
+
+
+def _number_by_author(residues: list[gemmi.Residue], components: list[str]) -> bool:
+    """Set label_seq from author numbers, if these fit SEQRES with one shift and without exception.
+
+    They say where residues are missing; an alignment cannot, beside a repeat (GSGSGS).
+
+    Returns
+    -------
+    bool
+        False, and nothing set, if no shift fits, or several do and none starts SEQRES at 1.
+    """
+    numbers = np.array([residue.seqid.num for residue in residues])
+    if any(residue.seqid.icode != " " for residue in residues) or (np.diff(numbers) <= 0).any():
+        return False
+    names = np.array([residue.name for residue in residues])
+    sequence = np.array(components)
+    # A shift turns an author number into an index of the sequence.
+    shifts = [
+        shift
+        for shift in range(-int(numbers[0]), len(components) - int(numbers[-1]))
+        if (sequence[numbers + shift] == names).all()
+    ]
+    if len(shifts) != 1 and -1 not in shifts:
+        return False
+    shift = shifts[0] if len(shifts) == 1 else -1
+    for residue in residues:
+        residue.label_seq = residue.seqid.num + shift + 1
+    return True
+
+
+def _places_in_sequence(
+    name: str, residues: list[gemmi.Residue], components: list[str], notes: list[str]
+) -> list[int | None]:
+    """Return the places that label_seq tells, after checking that they fit the sequence."""
+    places = [None if r.label_seq is None else r.label_seq - 1 for r in residues]
+    outside = [p + 1 for p in places if p is not None and not 0 <= p < len(components)]
+    if outside:
+        raise InputError(
+            f"chain {name}: residue number {outside[0]} is outside its sequence of "
+            f"{len(components)} residues"
+        )
+    aligned = sum(place is not None for place in places)
+    if aligned < _MIN_ALIGNED * len(residues):
+        raise InputError(
+            f"chain {name}: only {aligned} of {len(residues)} residues with coordinates fit the "
+            "sequence given in the file (SEQRES or entity)"
+        )
+    if aligned < len(residues):
+        lost = [str(r) for r, place in zip(residues, places, strict=True) if place is None]
+        notes.append(
+            f"{len(lost)} residues with coordinates are not in the file's own sequence and were "
+            f"left out: {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}"
+        )
+    first_at: dict[int, str] = {}
+    for residue, place in zip(residues, places, strict=True):
+        if place is not None:
+            first_at.setdefault(place, residue.name)
+    other = [p for p, n in first_at.items() if n != components[p]]
+    if other:
+        notes.append(
+            f"{len(other)} residues differ from the file's own sequence, first at position "
+            f"{other[0] + 1}: {first_at[other[0]]} instead of {components[other[0]]}"
+        )
+    return places

@@ -1,0 +1,262 @@
+"""PDB and mmCIF files: one protein per amino-acid chain of the first model."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from provis_fast.errors import InputError
+from provis_fast.proteins.binding_sites import binding_site_labels, site_record_labels
+from provis_fast.proteins.modifications import modification_labels
+from provis_fast.proteins.polymer import CA, CB, Chain, is_amino_acid, read_chains
+from provis_fast.proteins.record import LazyLabels, Protein, SetAside
+from provis_fast.proteins.secondary_structure import (
+    SecondaryStructure,
+    author_secondary_structure,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Coordinates of an ATOM record end here; gemmi needs them whole.
+_LAST_COORDINATE_COLUMN = 54
+
+
+def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protein | SetAside]:
+    """Read an entry.
+
+    Parameters
+    ----------
+    path : Path
+        The file; compressed if its name ends in .gz.
+    source : str
+        What to call the file in records.
+    file_format : {"pdb", "mmcif"}
+        How to read it.
+
+    Yields
+    ------
+    Protein or SetAside
+        One per amino-acid chain of the first model, in the file's order, with id ENTRY_CHAIN. Every
+        protein has the labels ``secondary_structure`` (computed when asked for), ``binding_site``,
+        ``modification`` and, where the file has such records, ``author_secondary_structure`` and
+        ``site_record``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is empty, is not of this format, is cut off, or has no atoms.
+    """
+    raw = _read_bytes(path)
+    if not raw.strip():
+        raise InputError("the file is empty", path)
+    if not raw.isascii():
+        raw = _readable_text(raw, file_format)
+    structure, block = _parse(raw, path, file_format)
+    if len(structure) == 0 or structure[0].count_atom_sites() == 0:
+        kind = "PDB" if file_format == "pdb" else "mmCIF"
+        raise InputError(f"no atoms: this is not a {kind} file of a structure, or is cut off", path)
+    entry = _entry_id(structure, path)
+    structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
+    unmodelled = _chains_without_coordinates(structure) if file_format == "pdb" else []
+    structure.setup_entities()
+    try:
+        chains = read_chains(structure)
+        proteins = list(_proteins(entry, source, structure, block, raw, chains))
+    except InputError as error:
+        raise InputError(error.reason, path) from error
+    except (RuntimeError, ValueError) as error:
+        # gemmi's word for coordinates that are no numbers, and the like.
+        raise InputError(f"the structure is not consistent: {error}", path) from error
+    if not chains and not unmodelled:
+        yield SetAside(entry, "skipped", "no amino-acid chain in the first model", source)
+        return
+    yield from proteins
+    if block is not None:
+        unmodelled = _entities_without_coordinates(structure)
+    for name in unmodelled:
+        yield SetAside(
+            _protein_id(entry, name),
+            "failed",
+            "its sequence is given, but the first model has no coordinates of it: not modelled, or "
+            "the file is cut off",
+            source,
+        )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"damaged or cut-off gzip file: {error}", path) from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error}", path) from error
+
+
+def _readable_text(raw: bytes, file_format: str) -> bytes:
+    """Replace what is not text, keeping the columns of PDB files; gemmi hands out UTF-8."""
+    if file_format == "pdb":
+        return raw.decode("latin-1").encode("ascii", "replace")
+    return raw.decode("utf-8", "replace").encode("utf-8")
+
+
+def _parse(
+    raw: bytes, path: Path, file_format: str
+) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
+    try:
+        if file_format == "pdb":
+            _check_pdb_is_complete(raw, path)
+            return gemmi.read_pdb_string(raw), None
+        document = gemmi.cif.read_string(raw)
+        if len(document) == 0:
+            raise InputError("not mmCIF: there is no data block", path)
+        _check_mmcif_is_complete(raw, path)
+        return gemmi.make_structure_from_block(document[0]), document[0]
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, IndexError, KeyError) as error:
+        line = re.match(r"\w*:(\d+):", str(error)) or re.search(r"in line (\d+)", str(error))
+        raise InputError(
+            f"cannot be parsed, damaged or cut off: {' '.join(str(error).split())}",
+            path,
+            int(line.group(1)) if line else None,
+        ) from error
+
+
+def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
+    """Refuse a PDB file that ends too early; without this gemmi would read what there is."""
+    last_start = raw.rstrip(b"\r\n").rfind(b"\n") + 1
+    last = raw[last_start:].rstrip(b"\r\n")
+    line = raw.count(b"\n", 0, last_start) + 1
+    if last.startswith((b"ATOM", b"HETATM")) and len(last) < _LAST_COORDINATE_COLUMN:
+        raise InputError("the file is cut off within an ATOM record", path, line)
+    if (b"\n" + raw).count(b"\nMODEL") > raw.count(b"\nENDMDL"):
+        raise InputError("the file is cut off: a MODEL without its ENDMDL", path, line)
+    # Files with a HEADER follow the wwPDB format, where END is mandatory; pieces of files and
+    # output of programs mostly have neither.
+    if raw.startswith(b"HEADER") and not re.search(rb"^END\s*$", raw[last_start:]):
+        raise InputError(
+            "the file is cut off: it begins with HEADER but does not finish with END; if it is "
+            "complete, add that line",
+            path,
+            line,
+        )
+
+
+def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
+    """Refuse an mmCIF file cut between two lines of a table.
+
+    The wwPDB's and most programs' files have a line ``#`` after the first line and after every
+    table, the last one included; only in such files can the cut be seen.
+    """
+    lines = raw[:4096].split(b"\n", 2)
+    last = raw.rstrip().rsplit(b"\n", 1)[-1]
+    if len(lines) > 1 and lines[1].strip() == b"#" and last.strip() != b"#":
+        raise InputError(
+            "the file is cut off: its tables end with '#', the last one does not; if it is "
+            "complete, add that line",
+            path,
+            raw.rstrip().count(b"\n") + 1,
+        )
+
+
+def _entry_id(structure: gemmi.Structure, path: Path) -> str:
+    info = structure.info
+    entry = info["_entry.id"].strip() if "_entry.id" in info else ""
+    if entry:
+        return entry
+    stem = re.sub(r"(\.gz|\.pdb|\.ent|\.cif|\.mmcif)+$", "", path.name, flags=re.IGNORECASE)
+    named_as_pdb = re.fullmatch(r"pdb(\d\w{3})", stem)  # pdb1abc.ent
+    return named_as_pdb.group(1) if named_as_pdb else stem
+
+
+def _protein_id(entry: str, chain_name: str) -> str:
+    return f"{entry}_{chain_name}" if chain_name.strip() else entry
+
+
+def _chains_without_coordinates(structure: gemmi.Structure) -> list[str]:
+    """Protein chains of SEQRES that the model lacks; to be called before entities are merged."""
+    present = {chain.name for chain in structure[0]}
+    return [
+        entity.name
+        for entity in structure.entities
+        if entity.name not in present
+        and 2 * sum(map(is_amino_acid, entity.full_sequence)) > len(entity.full_sequence)
+    ]
+
+
+def _entities_without_coordinates(structure: gemmi.Structure) -> list[str]:
+    """Label names (there are no author names) of protein chains without atoms in mmCIF."""
+    present = {span.subchain_id() for chain in structure[0] for span in chain.subchains()}
+    return [
+        name
+        for entity in structure.entities
+        if entity.polymer_type in (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
+        for name in entity.subchains
+        if name not in present
+    ]
+
+
+def _proteins(
+    entry: str,
+    source: str,
+    structure: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    raw: bytes,
+    chains: list[Chain],
+) -> Iterator[Protein]:
+    if not chains:
+        return
+    backbones = [chain.backbone() for chain in chains]
+    prolines = [np.array([c == "PRO" for c in chain.components]) for chain in chains]
+    dssp = SecondaryStructure(backbones, prolines)
+    everywhere = {
+        "binding_site": binding_site_labels(structure, chains),
+        "modification": modification_labels(structure, block, chains),
+        "author_secondary_structure": author_secondary_structure(structure, block, chains),
+        "site_record": site_record_labels(raw, block, chains),
+    }
+    model_notes = _other_models(structure)
+    names: set[str] = set()
+    for index, (chain, backbone) in enumerate(zip(chains, backbones, strict=True)):
+        # One author's name for two polymers is rare; then the second takes its label name along.
+        name = chain.name if chain.name not in names else f"{chain.name}.{chain.subchain}"
+        names.add(name)
+        identifier = _protein_id(entry, name)
+        notes = (*chain.notes, *model_notes)
+        for note in notes:
+            logger.warning("%s: %s: %s", source, identifier, note)
+        cb = backbone[:, CB].copy()
+        glycine = np.array([c == "GLY" for c in chain.components])
+        cb[glycine] = backbone[glycine, CA]
+        labels = {label: arrays[index] for label, arrays in everywhere.items() if arrays}
+        yield Protein(
+            identifier,
+            chain.sequence,
+            labels=LazyLabels(labels, {"secondary_structure": partial(dssp.labels, index)}),
+            ca=backbone[:, CA].copy(),
+            cb=cb,
+            residue_numbers=chain.residue_numbers(),
+            source=source,
+            notes=notes,
+        )
+
+
+def _other_models(structure: gemmi.Structure) -> tuple[str, ...]:
+    """Note a later model that has more residues, as when atoms stand outside MODEL and ENDMDL."""
+    counts = [sum(len(chain) for chain in model) for model in structure]
+    if max(counts) <= counts[0]:
+        return ()
+    largest = counts.index(max(counts))
+    return (
+        f"only the first model is read: it has {counts[0]} residues, model {largest + 1} has "
+        f"{counts[largest]}",
+    )

@@ -1,0 +1,309 @@
+"""Statistics of attention heads: the result of an analysis.
+
+`HeadStatistics` holds exact integer totals (`provis_fast.totals`) together with what they are
+totals of. Its arrays are those of `provis_fast.head_arrays`. Layers and heads are 0-based here, and
+1-based wherever a person reads them: in files, tables and on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from provis_fast.errors import ArgumentError
+from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, as_json
+from provis_fast.totals import Channels, Totals
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import pandas as pd
+
+__all__ = ["WEIGHTINGS", "HeadStatistics", "Moments", "PropertySpec"]
+
+WEIGHTINGS = ("arcs", "attention", "both")
+
+
+@dataclass(eq=False, repr=False)
+class HeadStatistics(HeadArrays):
+    """Per-head statistics of a model's attention over a set of proteins; see `empty` and `add`.
+
+    Arrays have one row per analysed layer, in the order of `layers` (all layers unless restricted).
+    ".." below is a leading theta axis, present when the threshold was a sequence.
+
+    Attributes
+    ----------
+    arcs : int64 [.., layers, heads]
+    eligible, counts, sums, proportion, background : mappings by property name
+    mass : float64 [layers, heads]
+    mass_known, mass_sums, mass_proportion : mappings by property name
+    entropy : float64 [layers, heads]
+    moments : mapping by property name to `Moments`
+    layers : tuple of int
+        Analysed layers, 0-based.
+    n_layers, n_heads : int
+        Of the model.
+    thresholds : tuple of float
+    properties : tuple of PropertySpec
+    model : dict
+        name, digest, dtype and what else is known of it.
+    inputs : list of dict
+        path, sha256 and bytes of the files read.
+    options : dict
+        Further options on which the numbers depend (JSON values); results merge only if equal.
+    versions, settings : dict of str to tuple of str
+        Software, and settings that change no definition (packing, device). Merging unites them.
+    analysed, residues : int
+        Proteins, and rows of attention (residues) of each head.
+    set_aside : list of dict
+        id, status ("skipped" or "failed"), reason, source and line of every other record read.
+    notes : list of str
+        Remarks that a reader of the result should know.
+    run : list of dict
+        What differs from run to run: times, host, threads.
+    complete : bool
+        False where the analysis was interrupted.
+    """
+
+    layers: tuple[int, ...]
+    n_layers: int
+    n_heads: int
+    thresholds: tuple[float, ...]
+    scalar_threshold: bool
+    properties: tuple[PropertySpec, ...]
+    weighting: str
+    min_arcs: int
+    compat: str | None
+    model: dict[str, Any]
+    totals: Totals
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    analysed: int = 0
+    residues: int = 0
+    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    run: list[dict[str, Any]] = field(default_factory=list)
+    complete: bool = True
+
+    @classmethod
+    def empty(
+        cls,
+        layers: Sequence[int],
+        n_layers: int,
+        n_heads: int,
+        thresholds: Sequence[float],
+        scalar_threshold: bool,
+        properties: Sequence[PropertySpec],
+        weighting: str = "arcs",
+        min_arcs: int = 100,
+        compat: str | None = None,
+        model: Mapping[str, Any] | None = None,
+        inputs: Iterable[Mapping[str, Any]] = (),
+        *,
+        entropy: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **provenance: Any,
+    ) -> HeadStatistics:
+        """Statistics of no protein yet.
+
+        Parameters
+        ----------
+        layers, n_layers, n_heads, thresholds, properties, min_arcs, compat, model, inputs, options
+            See the attributes. Thresholds are ignored where `weighting` is "attention".
+        scalar_threshold : bool
+            Leave out the theta axis; needs exactly one threshold.
+        weighting : {"arcs", "attention", "both"}
+        entropy : bool
+            Also keep the entropy of the rows.
+        **provenance
+            `versions`, `settings`, `run`.
+
+        Raises
+        ------
+        ArgumentError
+            Layers outside the model, two properties of one name, no threshold; a model, inputs or
+            options that JSON cannot hold.
+        """
+        if weighting not in WEIGHTINGS:
+            raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}, got {weighting!r}")
+        properties, layers = tuple(properties), tuple(int(layer) for layer in layers)
+        thresholds = () if weighting == "attention" else tuple(float(t) for t in thresholds)
+        scalar_threshold = scalar_threshold and weighting != "attention"
+        if not layers or sorted(set(layers) & set(range(n_layers))) != sorted(layers):
+            raise ArgumentError(
+                f"layers: expected different numbers from 0 to {n_layers - 1}, got {layers}"
+            )
+        names = [spec.name for spec in properties]
+        if len(set(names)) < len(names):
+            raise ArgumentError(f"properties: expected every name once, got {', '.join(names)}")
+        if weighting != "attention" and not thresholds:
+            raise ArgumentError("thresholds: expected at least one, got none")
+        if scalar_threshold and len(thresholds) != 1:
+            raise ArgumentError(f"thresholds: expected one, got {thresholds}")
+        channels = Channels(
+            [len(spec.classes) for spec in properties], [spec.is_value for spec in properties]
+        )
+        shapes = Totals.shapes(channels, len(thresholds), len(layers), n_heads, weighting)
+        if entropy:
+            shapes["entropy"] = (len(layers), n_heads)
+        return cls(
+            layers,
+            n_layers,
+            n_heads,
+            thresholds,
+            scalar_threshold,
+            properties,
+            weighting,
+            min_arcs,
+            compat,
+            as_json("model", dict(model or {})),
+            Totals.zeros(channels, shapes),
+            inputs=as_json("inputs", [dict(entry) for entry in inputs]),
+            options=as_json("options", dict(options or {})),
+            **provenance,
+        )
+
+    def add(
+        self,
+        arc_counts: Any | None,  # int64 [S, thetas, layers, heads, K]
+        mass: Any | None,  # int64 [S, layers, heads, K]
+        entropy: Any | None,  # int64 [S, layers, heads]
+        background_num: Any,  # int64 [S, C]
+        background_den: Any,  # int64 [S, P]
+        query_rows: int,
+    ) -> None:
+        """Add a batch of S proteins, exactly; nothing has changed when this raises.
+
+        Parameters
+        ----------
+        arc_counts, mass, entropy : int64 arrays or CPU tensors
+            As the kernel accumulates them, with a layer axis; None where not asked for.
+        background_num, background_den : int64 arrays
+            Each protein's background: numerators of every class column, denominators by property.
+        query_rows : int
+            Residues of the batch.
+
+        Raises
+        ------
+        ArgumentError
+            Another shape or dtype, an array missing or not asked for.
+        NumericalError
+            Totals beyond 128 bits.
+        """
+        self.analysed += self.totals.add_batch(
+            arc_counts, mass, entropy, background_num, background_den
+        )
+        self.residues += int(query_rows)
+
+    def note(self, record: Any) -> None:
+        """Keep a remark (str, once), or a record that was set aside and why.
+
+        Parameters
+        ----------
+        record : str or object with id, status ("skipped" or "failed"), reason, source, line
+        """
+        if isinstance(record, str):
+            if record not in self.notes:
+                self.notes.append(record)
+            return
+        entry = {
+            name: getattr(record, name, None)
+            for name in ("id", "status", "reason", "source", "line")
+        }
+        if entry["status"] not in ("skipped", "failed"):
+            raise ArgumentError(f'status: expected "skipped" or "failed", got {entry["status"]!r}')
+        self.set_aside.append(entry)
+
+    @property
+    def skipped(self) -> int:
+        """Records left out by a stated option or limit."""
+        return sum(entry["status"] == "skipped" for entry in self.set_aside)
+
+    @property
+    def failed(self) -> int:
+        """Records that could not be used."""
+        return sum(entry["status"] == "failed" for entry in self.set_aside)
+
+    @property
+    def read(self) -> int:
+        """Records read: analysed + skipped + failed."""
+        return self.analysed + len(self.set_aside)
+
+    def index(self, property_name: str) -> int:
+        """Position of a property in `properties`; ArgumentError where there is none."""
+        return self._by_property("properties", int)[property_name]
+
+    def copy(self) -> HeadStatistics:
+        """An independent copy."""
+        return replace(
+            self,
+            totals=self.totals.copy(),
+            inputs=list(self.inputs),
+            set_aside=list(self.set_aside),
+            notes=list(self.notes),
+            run=list(self.run),
+            options=dict(self.options),
+            versions=dict(self.versions),
+            settings=dict(self.settings),
+        )
+
+    def equals(self, other: HeadStatistics) -> bool:
+        """Whether everything but `run` is the same, totals to the last bit."""
+        return self.totals.equals(other.totals) and all(
+            getattr(self, f.name) == getattr(other, f.name)
+            for f in fields(self)
+            if f.name not in ("totals", "run")
+        )
+
+    def top_heads(
+        self,
+        property_name: str,
+        class_name: str | None = None,
+        k: int = 10,
+        *,
+        threshold: float | None = None,
+    ) -> pd.DataFrame:
+        """Heads that most favour a property; see `provis_fast.tables.top_heads`."""
+        from provis_fast import tables
+
+        return tables.top_heads(self, property_name, class_name, k, threshold=threshold)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per layer, head, property, class, statistic and threshold.
+
+        Returns
+        -------
+        DataFrame
+            Columns as in heads.csv (see `provis_fast.storage`), but layer and head are 0-based, as
+            everywhere in Python.
+        """
+        from provis_fast import tables
+
+        return tables.heads_table(self).to_pandas()
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the result into a folder; see `provis_fast.storage.save`."""
+        from provis_fast import storage
+
+        storage.save(self, folder)
+
+    def __repr__(self) -> str:
+        model = self.model.get("name", "unnamed model")
+        what = ", ".join(spec.name for spec in self.properties) or "no property"
+        thresholds = f", threshold {', '.join(f'{t:g}' for t in self.thresholds)}"
+        arcs = ""
+        if self.weighting != "attention":
+            arcs = f", {int(self.arcs.reshape(len(self.thresholds), -1)[0].sum()):,} arcs"
+        return (
+            f"<HeadStatistics of {model}: {len(self.layers)} layers x {self.n_heads} heads, {what}"
+            f"{thresholds if self.thresholds else ''}; {self.analysed:,} proteins{arcs}"
+            f"{'' if self.complete else '; INCOMPLETE'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from provis_fast import tables
+
+        return tables.to_html(self)

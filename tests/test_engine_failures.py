@@ -1,0 +1,209 @@
+"""What may go wrong in an analysis, and what then becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import analysis_cases
+import numpy as np
+import pytest
+import torch
+
+import provis_fast as pf
+from provis_fast import engine
+from provis_fast.errors import ArgumentError, ModelError
+
+PROPERTIES = ("amino_acid", "contact", "secondary_structure", "binding_site", "amino_acid_pair")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def esm(tmp_path_factory):
+    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
+
+
+def test_too_long_is_skipped_or_cut(bert, caplog):
+    proteins = analysis_cases.random_proteins([128, 129, 400])
+    result = pf.analyze(bert, proteins, PROPERTIES)
+    assert result.analysed == 1
+    assert [(a["id"], a["status"]) for a in result.set_aside] == [
+        ("p1", "skipped"),
+        ("p2", "skipped"),
+    ]
+    assert "129 residues" in result.set_aside[0]["reason"]
+    assert "--max-length 128" in result.set_aside[0]["reason"]
+
+    cut = pf.analyze(bert, proteins, PROPERTIES, max_length=100)
+    assert cut.analysed == 3
+    assert cut.residues == 300
+    assert "p2: cut from 400 to 100 residues" in cut.notes
+    short = [
+        dataclasses.replace(
+            p,
+            sequence=p.sequence[:100],
+            labels={name: labels[:100] for name, labels in p.labels.items()},
+            ca=p.ca[:100],
+            cb=p.cb[:100],
+        )
+        for p in proteins
+    ]
+    expected = pf.analyze(bert, short, PROPERTIES)
+    for name in PROPERTIES:
+        np.testing.assert_array_equal(cut.eligible[name], expected.eligible[name])
+        np.testing.assert_array_equal(cut.background[name], expected.background[name])
+    for name in ("contact", "binding_site", "amino_acid"):
+        np.testing.assert_array_equal(cut.counts[name], expected.counts[name])
+    # A cut that still does not fit is no reason to cut further.
+    assert pf.analyze(bert, proteins, max_length=200).skipped == 2
+
+
+def test_longer_than_trained_is_one_warning_and_one_note(esm, caplog):
+    proteins = analysis_cases.random_proteins([98, 99, 300])
+    result = pf.analyze(esm, proteins)
+    assert result.analysed == 3
+    assert len([r for r in caplog.records if "trained on" in r.message]) == 1
+    assert [note for note in result.notes if note.startswith("2 protein(s) longer than the 98")]
+
+
+def test_bad_proteins_are_set_aside_and_the_rest_goes_on(bert):
+    good = analysis_cases.random_proteins([20, 30, 40])
+    bad = pf.Protein("odd", "ACDJEF")
+    prop = pf.KeyClass(
+        "mine", ["yes"], {"p0": [1] * 20, "p1": [1, 0], "p2": [0] * 40, "odd": [1] * 6}
+    )
+    records = [bad, *good, pf.Protein("p2", "ACD")]
+    result = pf.analyze(bert, records, ["amino_acid", prop])
+    assert result.analysed == 2 and result.read == 5
+    reasons = {(a["id"], a["status"]): a["reason"] for a in result.set_aside}
+    assert set(reasons) == {("odd", "failed"), ("p1", "failed"), ("p2", "skipped")}
+    assert "'J'" in reasons["odd", "failed"]
+    assert "'p1'" in reasons["p1", "failed"] and "shape [30]" in reasons["p1", "failed"]
+    assert [a["id"] for a in result.set_aside] == ["odd", "p1", "p2"]  # the input's order
+    alone = pf.analyze(bert, [good[0], good[2]], ["amino_acid", prop])
+    np.testing.assert_array_equal(result.arcs, alone.arcs)
+
+
+def test_one_residue_and_nothing_known(bert):
+    lonely = pf.Protein("one", "A")
+    blank = pf.Protein("blank", "XXXX", labels={"binding_site": np.full(4, -1)})
+    result = pf.analyze(bert, [lonely, blank], PROPERTIES)
+    assert result.analysed == 2
+    assert result.residues == 5
+    for name in ("binding_site", "contact", "secondary_structure"):
+        assert not result.eligible[name].any()
+        assert np.isnan(result.background[name]).all()
+        assert f"{name}: known for no residue of any analysed protein" in result.notes
+    assert result.background["amino_acid"][-1] == 4 / 5
+
+
+def test_nothing_to_analyse(bert):
+    result = pf.analyze(bert, [pf.Protein("odd", "J")])
+    assert (result.analysed, result.failed, result.arcs.sum()) == (0, 1, 0)
+
+
+def test_not_finite_sets_the_guilty_aside_alone(bert):
+    """Letter U has NaN for an embedding: packs with a U run again, protein by protein."""
+    proteins = analysis_cases.random_proteins([30] * 8, seed=5)
+    poisoned = [
+        dataclasses.replace(p, sequence="U" + p.sequence[1:]) if k in (2, 5) else p
+        for k, p in enumerate(proteins)
+    ]
+    number = bert.tokens.encode("U")[1]
+    embedding = bert.module.embeddings.word_embeddings.weight
+    # B, Z, U and O share X's token here.
+    with torch.no_grad():
+        usual = embedding[number].clone()
+        embedding[number] = float("nan")
+    try:
+        result = pf.analyze(bert, poisoned, PROPERTIES)
+    finally:
+        with torch.no_grad():
+            embedding[number] = usual
+    assert {a["id"] for a in result.set_aside} == {"p2", "p5"}
+    assert all("NaN" in a["reason"] and a["status"] == "failed" for a in result.set_aside)
+    clean = pf.analyze(bert, [p for k, p in enumerate(proteins) if k not in (2, 5)], PROPERTIES)
+    np.testing.assert_array_equal(result.arcs, clean.arcs)
+    np.testing.assert_array_equal(result.background["amino_acid"], clean.background["amino_acid"])
+    assert result.analysed == 6
+
+
+def test_interruption_keeps_what_was_done(bert):
+    proteins = analysis_cases.random_proteins([60] * 10)
+    done = []
+
+    def progress(proteins, tokens, total):
+        done.append(proteins)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(engine.Interrupted) as caught:
+        pf.analyze(bert, proteins, batch_tokens=64, progress=progress)
+    partial = caught.value.partial
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert not partial.complete
+    assert partial.analysed == 3
+    np.testing.assert_array_equal(
+        partial.arcs, pf.analyze(bert, proteins[:3], batch_tokens=64).arcs
+    )
+    assert not [t for t in threading.enumerate() if "prefetch" in t.name]
+    assert bert.module.config._attn_implementation != "provis_fast"
+
+
+def test_errors_of_the_reading_thread_arrive(bert):
+    def broken(protein):
+        raise ZeroDivisionError("in the user's own function")
+
+    with pytest.raises(ZeroDivisionError, match="user's own"):
+        pf.analyze(bert, analysis_cases.random_proteins([5]), pf.KeyClass("k", ["a"], broken))
+    assert not [t for t in threading.enumerate() if "prefetch" in t.name]
+
+
+def test_progress_tells_proteins_tokens_and_the_total(bert):
+    seen = []
+    records = [*analysis_cases.random_proteins([60] * 5), pf.Protein("odd", "J")]
+    pf.analyze(bert, records, batch_tokens=64, progress=lambda *a: seen.append(a))
+    assert seen[-1] == (6, 310, 6)
+    assert [s[1] for s in seen[:5]] == [62, 124, 186, 248, 310]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 0}, "threshold"),
+        ({"threshold": 1.01}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"threshold": ()}, "threshold"),
+        ({"threshold": (0.3, 0.3)}, "threshold"),
+        ({"threshold": "0.3"}, "threshold"),
+        ({"threshold": None}, "threshold"),
+        ({"layers": [3]}, "layers: expected numbers from 0 to 2"),
+        ({"layers": [-1]}, "layers"),
+        ({"layers": []}, "layers"),
+        ({"layers": [0, 0]}, "layers"),
+        ({"layers": 1}, "layers"),
+        ({"weighting": "mass"}, "weighting"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"max_length": -3}, "max_length"),
+        ({"min_arcs": -1}, "min_arcs"),
+        ({"threads": 0}, "threads"),
+        ({"compat": "tape"}, "compat"),
+        ({"background": []}, "background"),
+        ({"compat": "provis", "max_length": 100}, "max_length"),
+        ({"compat": "provis", "properties": "charge"}, "charge"),
+        ({"properties": "contacts"}, "did you mean 'contact'"),
+    ],
+)
+def test_bad_arguments(bert, arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        pf.analyze(bert, analysis_cases.random_proteins([5]), **arguments)
+
+
+def test_a_model_whose_attention_never_comes_is_an_error(bert, monkeypatch):
+    monkeypatch.setattr(engine._Run, "_attend", lambda self, layer, q, *rest: q.transpose(1, 2))
+    with pytest.raises(ModelError, match="never reached"):
+        pf.analyze(bert, analysis_cases.random_proteins([5]))

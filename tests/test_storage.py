@@ -1,0 +1,264 @@
+"""Saved results: the same bits back, the same bytes again, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from result_cases import empty_result, random_result
+
+from provis_fast import storage
+from provis_fast.arcs import ArcWriter, read_arcs
+from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.merging import merge
+from provis_fast.statistics import PropertySpec
+
+
+@pytest.fixture
+def saved(tmp_path):
+    result = random_result(1)
+    result.note("a note")
+    result.run = [{"host": "here"}]
+    result.save(tmp_path / "out")
+    return result, tmp_path / "out"
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 10**6),
+    weighting=st.sampled_from(["arcs", "attention", "both"]),
+    entropy=st.booleans(),
+    thresholds=st.sampled_from([(0.3,), (0.05, 0.3)]),
+)
+def test_round_trip(tmp_path, seed, weighting, entropy, thresholds):
+    if thresholds == (0.3,):
+        result = empty_result(weighting=weighting, entropy=entropy, thresholds=thresholds)
+    else:
+        result = random_result(
+            seed, weighting=weighting, entropy=entropy, options={"max_length": 7}
+        )
+    result.save(tmp_path / "out")
+    again = storage.load(tmp_path / "out")
+    assert again.equals(result) and again.run == result.run
+    # An earlier result is replaced.
+    again.save(tmp_path / "out")
+    assert sorted(os.listdir(tmp_path)) == ["out"]
+
+
+def test_same_result_same_bytes(saved, tmp_path):
+    result, folder = saved
+    other = result.copy()
+    other.run = [{"host": "elsewhere"}]
+    other.save(tmp_path / "again")
+    for name in storage.FILES[:-1]:
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    first, second = (
+        json.loads((place / "manifest.json").read_text()) for place in (folder, tmp_path / "again")
+    )
+    assert first.pop("run") != second.pop("run")
+    assert list(first.items()) == list(second.items())
+
+
+def test_tables_are_counted_from_one(saved):
+    result, folder = saved
+    table = pd.read_csv(folder / "heads.csv")
+    assert list(table.columns) == [
+        "layer", "head", "property", "class", "statistic", "threshold",
+        "arcs", "eligible", "count", "proportion", "background",
+    ]  # fmt: skip
+    assert set(table["layer"]) == {2, 4} and set(table["head"]) == {1, 2, 3}
+    expected = result.to_pandas()
+    expected[["layer", "head"]] += 1
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False, rtol=0, atol=0)
+    parquet = pq.read_table(folder / "heads.parquet")
+    pd.testing.assert_frame_equal(parquet.to_pandas(), expected, rtol=0, atol=0)
+    assert parquet.schema.metadata[b"provis_fast.format_version"] == b"1"
+    mass = (folder / "heads.csv").read_text().splitlines()[-1].split(",")
+    assert mass[4] == "mass" and mass[5] == ""
+
+
+def test_manifest_accounts_for_everything(saved):
+    _, folder = saved
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["format_version"] == 1 and manifest["complete"] is True
+    assert manifest["options"]["layers"] == [2, 4]
+    assert manifest["channels"][:3] == ["arcs", "kind: eligible", "kind: A"]
+    proteins = manifest["proteins"]
+    assert proteins["read"] == proteins["analysed"] + proteins["skipped"] + proteins["failed"] == 3
+
+
+def test_incomplete_results_are_refused(tmp_path):
+    result = random_result(1)
+    result.complete = False
+    result.save(tmp_path / "out.partial")
+    with pytest.raises(ResultError, match=r"incomplete.*--allow-partial"):
+        storage.load(tmp_path / "out.partial")
+    assert storage.load(tmp_path / "out.partial", allow_partial=True).equals(result)
+
+
+def _change(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_unknown_versions_are_refused_by_name(saved):
+    _, folder = saved
+    _change(folder, format_version=2)
+    with pytest.raises(ResultError, match=r"format version 2 of provis_fast\.result is not known"):
+        storage.load(folder)
+    with pytest.raises(ResultError, match="format version 2"):
+        random_result(2).save(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), 'expected "format"'),
+        (lambda folder: (folder / "counts.safetensors").unlink(), "counts.safetensors"),
+        (lambda folder: os.truncate(folder / "counts.safetensors", 99), "changed or damaged"),
+        (lambda folder: _change(folder, properties=[]), "do not fit together"),
+        (lambda folder: _change(folder, proteins=None), "do not fit together"),
+    ],
+)
+def test_damage_is_named(saved, damage, named):
+    _, folder = saved
+    damage(folder)
+    with pytest.raises(ResultError, match=named):
+        storage.load(folder)
+
+
+def test_foreign_folders_are_not_overwritten(saved, tmp_path):
+    result, folder = saved
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(ResultError, match=r"thesis\.txt"):
+        result.save(folder)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    result.save(foreign)  # empty: may be used
+    file = tmp_path / "file"
+    file.write_text("precious")
+    with pytest.raises(ResultError, match="a file stands there"):
+        result.save(file)
+    assert file.read_text() == (folder / "thesis.txt").read_text() == "precious"
+
+
+def test_an_unwritable_place_is_found_before(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultError, match="cannot be written"):
+        storage.check_writable(tmp_path / "file" / "out")
+    storage.check_writable(tmp_path / "new" / "out")
+    assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, earlier):
+    if earlier:
+        random_result(2).save(tmp_path / "out")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResultError, match="disk is full"):
+        random_result(1).save(tmp_path / "out")
+    assert os.listdir(tmp_path) == (["out"] if earlier else [])
+    if earlier:
+        assert storage.load(tmp_path / "out").equals(random_result(2))
+
+
+def test_a_failing_swap_brings_the_earlier_result_back(tmp_path, monkeypatch):
+    random_result(2).save(tmp_path / "out")
+    rename, calls = os.rename, []
+
+    def second_fails(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(ResultError, match="cannot be written"):
+        random_result(1).save(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+    assert storage.load(tmp_path / "out").equals(random_result(2))
+
+
+def test_what_json_cannot_hold_is_refused(tmp_path):
+    for change in ({"options": {"x": object()}}, {"model": {"x": float("nan")}}):
+        with pytest.raises(ArgumentError, match="JSON"):
+            random_result(1, **change)
+    result = random_result(1)
+    result.run = [{"x": object()}]
+    with pytest.raises(ResultError, match="JSON"):
+        result.save(tmp_path / "out")
+    assert os.listdir(tmp_path) == []
+
+
+def test_tuples_in_options_survive(tmp_path):
+    spec = PropertySpec("near", "separation", ("0", "1"), {"edges": (0, 1)})
+    result = empty_result(properties=(spec,), options={"window": (1, 2)})
+    result.save(tmp_path / "out")
+    assert storage.load(tmp_path / "out").equals(result)
+    assert merge([storage.load(tmp_path / "out"), result]).read == 0
+
+
+def _write_arcs(path, n=5):
+    with ArcWriter(path) as writer:
+        writer.write(
+            ["p", "q"],
+            sequence=np.array([1, 0, 0, 1, 0])[:n],
+            layer=np.array([0, 2, 0, 0, 0])[:n],
+            head=np.array([1, 0, 3, 1, 3])[:n],
+            query=np.array([4, 0, 9, 2, 8])[:n],
+            key=np.array([0, 1, 7, 3, 7])[:n],
+            weight=np.array([0.5, 0.25, 0.75, 1.0, 0.3])[:n],
+        )
+        writer.write([], *[np.zeros(0, np.int64)] * 5, np.zeros(0))
+
+
+def test_arcs_are_sorted_and_counted_from_one(tmp_path):
+    _write_arcs(tmp_path / "arcs.parquet")
+    table = read_arcs(tmp_path / "arcs.parquet")
+    assert table.column_names == ["protein", "layer", "head", "query", "key", "weight"]
+    rows = [tuple(row.values())[:5] for row in table.to_pylist()]
+    assert rows == [
+        ("p", 1, 4, 9, 8), ("p", 1, 4, 10, 8), ("p", 3, 1, 1, 2),
+        ("q", 1, 2, 3, 4), ("q", 1, 2, 5, 1),
+    ]  # fmt: skip
+    _write_arcs(tmp_path / "again.parquet")
+    first, second = ((tmp_path / n).read_bytes() for n in ("arcs.parquet", "again.parquet"))
+    assert first == second and len(os.listdir(tmp_path)) == 2
+
+
+def test_arc_files_appear_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ArgumentError, match="sequence: expected indices below 1"):
+        with ArcWriter(tmp_path / "arcs.parquet") as writer:
+            writer.write(["p"], [1], [0], [0], [0], [0], [0.5])
+    with pytest.raises(ArgumentError, match="key: expected integers from 0"):
+        with ArcWriter(tmp_path / "arcs.parquet") as writer:
+            writer.write(["p"], [0], [0], [0], [0], [-1], [0.5])
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(ResultError, match="cannot be written"):
+        (tmp_path / "file").write_text("")
+        ArcWriter(tmp_path / "file" / "arcs.parquet")
+
+
+def test_other_parquet_files_are_no_arc_files(saved):
+    _, folder = saved
+    with pytest.raises(
+        ResultError, match=r"expected provis_fast\.arcs version 1, got provis_fast\.heads"
+    ):
+        read_arcs(folder / "heads.parquet")
+    with pytest.raises(ResultError, match="cannot be read as an arc file"):
+        read_arcs(folder / "heads.csv")
