@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from provis_fast.errors import ArgumentError, ProvisError
-from provis_fast.kernel_data import Accumulators
 
 try:
     from provis_fast import _C
@@ -43,13 +42,18 @@ _LIBRARY.define(
 )
 
 
+# Numbers of `DType` in csrc/include/provis/attention_statistics.h.
+_DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+
 def _new_output(query: Tensor, packed: bool, wanted: bool) -> Tensor:
     if not wanted:
         return query.new_empty((0,))
     if packed:
         return query.new_empty(query.shape)
-    batch, heads, length, head_size = query.shape
-    return query.new_empty((batch, length, heads, head_size)).transpose(1, 2)
+    _, heads, length, size = query.shape
+    strides = (length * heads * size, size, heads * size, 1)  # storage of [B, L, H, D]
+    return query.new_empty_strided(query.shape, strides)
 
 
 def _new_lse(query: Tensor, packed: bool, wanted: bool) -> Tensor:
@@ -94,59 +98,56 @@ def _attention_statistics_cpu(
     output = _new_output(query, packed, value is not None)
     lse = _new_lse(query, packed, return_lse)
     # Contiguous copies must outlive the call: the extension sees addresses only.
-    small = [
-        None if t is None else t.contiguous()
-        for t in (cu_seqlens, allowed, additive, residues, relative_bias)
+    given = [
+        t if t is None else t.contiguous()
+        for t in (
+            cu_seqlens,
+            allowed,
+            additive,
+            residues,
+            relative_bias,
+            labels,
+            values,
+            pairs,
+            pair_offsets,
+        )
     ]
-    tables = [t.contiguous() for t in (labels, values, pairs, pair_offsets)]
-    accumulators = Accumulators(
-        arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
+    strided = (query, key, value, None if value is None else output)
+    # In the order of `Slot` in csrc/bindings.cpp.
+    tensors = (
+        *strided,
+        lse if return_lse else None,
+        *given,
+        arc_counts,
+        mass,
+        received,
+        entropy,
+        arc_index,
+        arc_weight,
+        arc_total,
+        flags,
     )
     try:
         _C.attention_statistics(
-            dtype=str(query.dtype).removeprefix("torch."),
-            shape=list(query.shape),
-            query=_view(query),
-            key=_view(key),
-            value=_view(value),
-            output=_view(output if value is not None else None),
-            lse=_address(lse if return_lse else None),
-            cu_seqlens=_address(small[0]),
-            sequences=small[0].shape[0] - 1 if packed else query.shape[0],
-            allowed=_address(small[1]),
-            additive=_address(small[2]),
-            residues=_address(small[3]),
-            relative_bias=_address(small[4]),
-            bias_length=0 if small[4] is None else small[4].shape[1],
-            kinds=kinds,
-            rows=rows,
-            classes=classes,
-            labels=_address(tables[0]),
-            values=_address(tables[1]),
-            pairs=_address(tables[2]),
-            pair_words=tables[2].numel(),
-            pair_offsets=_address(tables[3]),
-            bin_starts=bin_starts,
-            thresholds=thresholds,
-            scale=scale,
-            arc_capacity=0 if arc_index is None else arc_index.shape[0],
-            num_threads=num_threads or torch.get_num_threads(),
-            **{
-                name: _address(t)
-                for name, t in zip(Accumulators._fields, accumulators, strict=True)
-            },
+            _DTYPES[query.dtype],
+            query.shape,
+            [() if t is None else t.stride() for t in strided],
+            [0 if t is None else t.data_ptr() for t in tensors],
+            query.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1,
+            0 if relative_bias is None else relative_bias.shape[1],
+            scale,
+            kinds,
+            rows,
+            classes,
+            pairs.numel(),
+            bin_starts,
+            thresholds,
+            0 if arc_index is None else arc_index.shape[0],
+            num_threads or torch.get_num_threads(),
         )
     except ValueError as error:
         raise ArgumentError(str(error)) from None
     return output, lse
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def _view(tensor: Tensor | None) -> tuple[int, list[int]]:
-    return (0, []) if tensor is None else (tensor.data_ptr(), list(tensor.stride()))
 
 
 _LIBRARY.impl("attention_statistics_", _attention_statistics_cpu, "CPU")

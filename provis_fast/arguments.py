@@ -13,6 +13,14 @@ from provis_fast.kernel_data import KIND, Accumulators, PropertyBatch
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MAX_HEAD_SIZE = 256
+# arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
+_ACCUMULATOR_DTYPES = (
+    *[(torch.int64,)] * 4,
+    (torch.int32,),
+    (torch.float32,),
+    (torch.int64,),
+    (torch.int32,),
+)
 
 
 def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
@@ -91,21 +99,22 @@ def check_accumulators(
 ) -> None:
     """Raise ArgumentError unless every accumulator fits the call."""
     room = 0 if accumulators.arc_index is None else accumulators.arc_index.shape[0]
-    expected = {
-        "arc_counts": ((sequences, n_thresholds, heads, channels), torch.int64),
-        "mass": ((sequences, heads, channels), torch.int64),
-        "received": ((heads, tokens), torch.int64),
-        "entropy": ((sequences, heads), torch.int64),
-        "arc_index": ((room, 4), torch.int32),
-        "arc_weight": ((room,), torch.float32),
-        "arc_total": ((1,), torch.int64),
-        "flags": ((sequences,), torch.int32),
-    }
-    for name, tensor in zip(accumulators._fields, accumulators, strict=True):
+    shapes = (
+        (sequences, n_thresholds, heads, channels),
+        (sequences, heads, channels),
+        (heads, tokens),
+        (sequences, heads),
+        (room, 4),
+        (room,),
+        (1,),
+        (sequences,),
+    )
+    for name, tensor, shape, dtype in zip(
+        Accumulators._fields, accumulators, shapes, _ACCUMULATOR_DTYPES, strict=True
+    ):
         if tensor is None:
             continue
-        shape, dtype = expected[name]
-        _check_tensor(name, tensor, shape, (dtype,), device)
+        _check_tensor(name, tensor, shape, dtype, device)
         if not tensor.is_contiguous():
             raise ArgumentError(f"{name}: expected a contiguous tensor; pass one that is")
     lists = (accumulators.arc_index, accumulators.arc_weight, accumulators.arc_total)
@@ -183,6 +192,13 @@ def _check_tensor(
     dtypes: tuple[torch.dtype, ...],
     device: torch.device,
 ) -> None:
+    if (  # the usual case first: checks are a good part of a short call
+        isinstance(tensor, Tensor)
+        and tensor.shape == shape
+        and tensor.dtype in dtypes
+        and tensor.device == device
+    ):
+        return
     if not isinstance(tensor, Tensor):
         raise ArgumentError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     fits = tensor.dim() == len(shape) and all(

@@ -133,11 +133,8 @@ struct HeadKernel : Packing<S> {
         }
         if constexpr (S::kHalf) half += kRows * kLanes;
       }
-#pragma GCC unroll 4
-      for (int g = 0; g < kGroup; ++g) {
-        sum[group + g] = S::reduce_add(total[g]);
-        if constexpr (kEntropy) moment[group + g] = S::reduce_add(entropy[g]);
-      }
+      S::reduce_add(total, kGroup, sum + group);
+      if constexpr (kEntropy) S::reduce_add(entropy, kGroup, moment + group);
     }
   }
 
@@ -209,9 +206,9 @@ struct HeadKernel : Packing<S> {
     scores(w, first, most);
 
     Real maximum[kRows], sum[kRows], moment[kRows], inverse[kRows], weight[kRows];
+    S::reduce_max(most, kRows, maximum);
     for (int r = 0; r < kRows; ++r) {
-      const Real m = S::reduce_max(most[r]);
-      maximum[r] = m == -INFINITY ? 0 : m;  // nothing allowed: all p are 0
+      if (maximum[r] == -INFINITY) maximum[r] = 0;  // nothing allowed: all p are 0
     }
     if (w.wants_entropy) {
       exponentials<true>(w, maximum, sum, moment);
@@ -237,6 +234,7 @@ struct HeadKernel : Packing<S> {
     // Rows that count: residues with finite scores. The others weigh nothing from here on; NaN
     // has to leave the strip, as 0 * NaN is not 0.
     bool any = false;
+    double product = 1, bits = 0;
     for (int r = 0; r < kRows; ++r) {
       const bool live = r < count && is_allowed(w, first + r);
       const bool finite = std::isfinite(sum[r]) && std::isfinite(maximum[r]);
@@ -245,10 +243,13 @@ struct HeadKernel : Packing<S> {
       any |= weight[r] != 0;
       if (!finite) Statistics<S>::clear_row(w, r);
       if (w.wants_entropy && weight[r] != 0) {
-        const double nats = std::log(sum[r]) - kLn2 * static_cast<double>(moment[r] * inverse[r]);
-        w.entropy += to_fixed(nats);
+        // One logarithm for the block: a row's sum lies between 1 and the number of keys, so that
+        // the product of a block's is far from overflow.
+        product *= static_cast<double>(sum[r]);
+        bits += static_cast<double>(moment[r] * inverse[r]);
       }
     }
+    if (w.wants_entropy) w.entropy += to_fixed(std::log(product) - kLn2 * bits);
     if (any) Statistics<S>::block(w, first, weight);
   }
 };

@@ -28,12 +28,19 @@ struct Avx2 {
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
   static Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
-  static float reduce_add(Vec a) {
+  // out[r] = sum (largest) of the lanes of rows[r].
+  static void reduce_add(const Vec* rows, int count, float* out) {
+    for (int r = 0; r < count; ++r) out[r] = sum_of(rows[r]);
+  }
+  static void reduce_max(const Vec* rows, int count, float* out) {
+    for (int r = 0; r < count; ++r) out[r] = largest_of(rows[r]);
+  }
+  static float sum_of(Vec a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     x = _mm_add_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
   }
-  static float reduce_max(Vec a) {
+  static float largest_of(Vec a) {
     __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     x = _mm_max_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));

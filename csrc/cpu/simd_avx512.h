@@ -28,8 +28,13 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
   static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
-  static float reduce_add(Vec a) { return _mm512_reduce_add_ps(a); }
-  static float reduce_max(Vec a) { return _mm512_reduce_max_ps(a); }
+  // out[r] = sum (largest) of the lanes of rows[r]; count is a multiple of 4.
+  static void reduce_add(const Vec* rows, int count, float* out) {
+    for (int r = 0; r < count; r += 4) fold4<Add>(rows + r, out + r);
+  }
+  static void reduce_max(const Vec* rows, int count, float* out) {
+    for (int r = 0; r < count; r += 4) fold4<Max>(rows + r, out + r);
+  }
   static Vec load_packed(const float* p) { return load(p); }
   static Vec broadcast(const float* p) { return set1(*p); }
   static Vec dot(Vec a, Vec b, Vec c) { return fma(a, b, c); }
@@ -84,6 +89,32 @@ struct Avx512 {
     for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + i * out_pitch, r[i]);
   }
   static float from_half(uint16_t x) { return _cvtsh_ss(x); }
+
+ private:
+  struct Add {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+    static __m256 of(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+    static __m128 of(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
+  };
+  struct Max {
+    static __m512 of(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+    static __m256 of(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+    static __m128 of(__m128 a, __m128 b) { return _mm_max_ps(a, b); }
+  };
+  // Four reductions for little more than the price of one: rows meet in one vector early on.
+  template <class Op>
+  static void fold4(const Vec* rows, float* out) {
+    const Vec ab =
+        Op::of(_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[0], rows[1]));
+    const Vec cd =
+        Op::of(_mm512_unpacklo_ps(rows[2], rows[3]), _mm512_unpackhi_ps(rows[2], rows[3]));
+    const __m512d low = _mm512_castps_pd(ab);
+    const __m512d high = _mm512_castps_pd(cd);
+    const Vec abcd = Op::of(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)),
+                            _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
+    const __m256 half = Op::of(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps(abcd, 1));
+    _mm_storeu_ps(out, Op::of(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+  }
 };
 
 #if defined(__AVX512BF16__)

@@ -34,12 +34,19 @@ struct Portable {
   static Vec mul(Vec a, Vec b) { return a * b; }
   static Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
   static Vec max(Vec a, Vec b) { return a > b ? a : b; }
-  static T reduce_add(Vec a) {
+  // out[r] = sum (largest) of the lanes of rows[r].
+  static void reduce_add(const Vec* rows, int count, T* out) {
+    for (int r = 0; r < count; ++r) out[r] = sum_of(rows[r]);
+  }
+  static void reduce_max(const Vec* rows, int count, T* out) {
+    for (int r = 0; r < count; ++r) out[r] = largest_of(rows[r]);
+  }
+  static T sum_of(Vec a) {
     T sum = a[0];
     for (int i = 1; i < kLanes; ++i) sum += a[i];
     return sum;
   }
-  static T reduce_max(Vec a) {
+  static T largest_of(Vec a) {
     T most = a[0];
     for (int i = 1; i < kLanes; ++i) most = a[i] > most ? a[i] : most;
     return most;

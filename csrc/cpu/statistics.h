@@ -24,7 +24,8 @@ struct Statistics {
   static constexpr int kRows = S::kRows;
   static constexpr int kLanes = S::kLanes;
   static constexpr int kTile = 2 * kLanes;
-  static constexpr uint32_t kLaneBits = kLanes == 32 ? ~0u : (1u << kLanes) - 1;
+  static constexpr uint32_t kLaneBits = (1u << kLanes) - 1;
+  static constexpr uint32_t kTileBits = kTile == 32 ? ~0u : (1u << kTile) - 1;
 
   static Real* row_of(const HeadWork& w, int64_t tile, int r) {
     return static_cast<Real*>(w.strip) + (tile * kRows + r) * kTile;
@@ -181,16 +182,29 @@ struct Statistics {
     return S::add_where(sum, bits >> kLanes, S::load(row + kLanes));
   }
 
-  static __attribute__((noinline)) void row_masses(HeadWork& w, const Real* weight) {
+  // Sum of the rows' lanes times the rows' weights, each row rounded by itself.
+  static int64_t row_total(const Vec* rows, const Real* weight) {
+    Real sums[kRows];
+    S::reduce_add(rows, kRows, sums);
+    int64_t total = 0;
     for (int r = 0; r < kRows; ++r) {
-      Vec sum = S::set1(0);
-      if (weight[r] != 0) {
-        for (int64_t t = 0; t < w.tiles; ++t) {
-          sum = add_residues(sum, row_of(w, t, r), w.residue_bits[t]);
-        }
-      }
-      w.row_mass[r] = static_cast<double>(S::reduce_add(sum) * weight[r]);
+      total += to_fixed(static_cast<double>(sums[r]) * static_cast<double>(weight[r]));
     }
+    return total;
+  }
+
+  static __attribute__((noinline)) void row_masses(HeadWork& w, const Real* weight) {
+    Vec rows[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      rows[r] = S::set1(0);
+      if (weight[r] == 0) continue;
+      for (int64_t t = 0; t < w.tiles; ++t) {
+        rows[r] = add_residues(rows[r], row_of(w, t, r), w.residue_bits[t]);
+      }
+    }
+    Real sums[kRows];
+    S::reduce_add(rows, kRows, sums);
+    for (int r = 0; r < kRows; ++r) w.row_mass[r] = static_cast<double>(sums[r] * weight[r]);
   }
 
   static void query_class(HeadWork& w, const SequenceProperty& property, int64_t first) {
@@ -239,24 +253,38 @@ struct Statistics {
 
   static __attribute__((noinline)) void pairs(HeadWork& w, const SequenceProperty& property,
                                               int64_t first, const Real* weight) {
-    int64_t* mass = w.mass + property.channel;
+    Vec known[kRows], sum[kRows];
     for (int r = 0; r < kRows; ++r) {
+      known[r] = sum[r] = S::set1(0);
       if (weight[r] == 0) continue;
       const uint32_t* valid = property.valid + (first + r) * property.words;
       const uint32_t* set = property.set + (first + r) * property.words;
-      Vec known = S::set1(0);
-      Vec sum = S::set1(0);
+      // Low and high lanes apart: four chains of additions instead of two.
+      Vec known0 = S::set1(0), known1 = S::set1(0), sum0 = S::set1(0), sum1 = S::set1(0);
       for (int64_t t = 0; t < w.tiles; ++t) {
         const Real* row = row_of(w, t, r);
+        const Vec p0 = S::load(row);
+        const Vec p1 = S::load(row + kLanes);
         const uint32_t bits = tile_bits(valid, t) & w.residue_bits[t];
-        known = add_residues(known, row, bits);
+        // Known throughout is the rule, away from the diagonal, and easy to predict; bits that are
+        // set come as they please, so nothing branches on them.
+        if (bits == kTileBits) {
+          known0 = S::add(known0, p0);
+          known1 = S::add(known1, p1);
+        } else {
+          known0 = S::add_where(known0, bits & kLaneBits, p0);
+          known1 = S::add_where(known1, bits >> kLanes, p1);
+        }
         const uint32_t on = tile_bits(set, t) & bits;
-        if (on != 0) sum = add_residues(sum, row, on);
+        sum0 = S::add_where(sum0, on & kLaneBits, p0);
+        sum1 = S::add_where(sum1, on >> kLanes, p1);
       }
-      const double scale = static_cast<double>(weight[r]);
-      mass[0] += to_fixed(static_cast<double>(S::reduce_add(known)) * scale);
-      mass[1] += to_fixed(static_cast<double>(S::reduce_add(sum)) * scale);
+      known[r] = S::add(known0, known1);
+      sum[r] = S::add(sum0, sum1);
     }
+    int64_t* mass = w.mass + property.channel;
+    mass[0] += row_total(known, weight);
+    mass[1] += row_total(sum, weight);
   }
 };
 
