@@ -73,7 +73,6 @@ class Tensors {
   const std::array<Address, kSlots>& addresses_;
 };
 
-// Properties of the call; throws where a bitmap would be read beyond the end of `pairs`.
 std::vector<provis::Property> properties_of(const provis::AttentionCall& call,
                                             const Tensors& tensors, const std::vector<int>& kinds,
                                             const Sizes& rows, const std::vector<int>& classes,
@@ -95,19 +94,7 @@ std::vector<provis::Property> properties_of(const provis::AttentionCall& call,
       case provis::PropertyKind::kPair:
         property.pairs = tensors.at<const uint32_t>(kPairs);
         property.pair_offsets = tensors.at<const int64_t>(kPairOffsets) + rows[p] * call.sequences;
-        for (int64_t s = 0; s < call.sequences; ++s) {
-          const int64_t n = call.cu_seqlens == nullptr
-                                ? call.length
-                                : int64_t{call.cu_seqlens[s + 1]} - call.cu_seqlens[s];
-          const int64_t begin = property.pair_offsets[s];
-          const int64_t end = begin + 2 * n * ((n + 31) / 32);
-          if (begin < 0 || end > pair_words) {
-            throw std::invalid_argument(
-                "properties.pair_offsets: expected bitmaps of sequence " + std::to_string(s) +
-                " within the " + std::to_string(pair_words) + " words of properties.pairs, got " +
-                std::to_string(begin) + ".." + std::to_string(end));
-          }
-        }
+        property.pair_words = pair_words;
         break;
       case provis::PropertyKind::kSeparation:
         break;
@@ -149,8 +136,6 @@ void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes,
   call.relative_bias = tensors.at<const float>(kRelativeBias);
   call.bias_length = bias_length;
   call.scale = scale;
-  // Offsets are read before anything else is checked against them.
-  provis::check_sequences(call);
   const std::vector<provis::Property> properties =
       properties_of(call, tensors, kinds, rows, classes, pair_words);
   call.properties = properties.data();

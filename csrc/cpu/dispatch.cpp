@@ -1,5 +1,12 @@
 #include "cpu/dispatch.h"
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -16,6 +23,21 @@ struct InstructionSet {
   const KernelTable* bf16;  // null: bf16 is widened to f32
 };
 
+// Whether this process may use tile registers with bf16: the processor has them, and the kernel
+// grants the eight kilobytes of state to those who ask.
+bool amx_granted() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kBf16) == 0 || (d & kTile) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // What was built and what this processor has, best first.
 std::vector<InstructionSet> find_available() {
   std::vector<InstructionSet> found;
@@ -25,6 +47,9 @@ std::vector<InstructionSet> find_available() {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (avx512 && avx512_f32() != nullptr) {
     if (__builtin_cpu_supports("avx512bf16") && avx512_bf16() != nullptr) {
+      if (amx_bf16() != nullptr && amx_granted()) {
+        found.push_back({"amx_bf16", avx512_f32(), amx_bf16()});
+      }
       found.push_back({"avx512_bf16", avx512_f32(), avx512_bf16()});
     }
     found.push_back({"avx512", avx512_f32(), nullptr});
@@ -53,40 +78,6 @@ const InstructionSet& selected() {
                               ", got " + wanted);
 }
 
-int64_t longest_sequence(const AttentionCall& call) {
-  if (call.cu_seqlens == nullptr) return call.length;
-  int64_t longest = 0;
-  for (int64_t s = 0; s < call.sequences; ++s) {
-    const int64_t n = int64_t{call.cu_seqlens[s + 1]} - call.cu_seqlens[s];
-    if (n > longest) longest = n;
-  }
-  return longest;
-}
-
-void check(const AttentionCall& call) {
-  check_sequences(call);
-  const int64_t reach = longest_sequence(call) - 1;
-  if (call.relative_bias != nullptr && call.bias_length / 2 < reach) {
-    throw std::invalid_argument(
-        "relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(reach) +
-        ", got length " + std::to_string(call.bias_length));
-  }
-  if (call.n_bins > 255) {
-    throw std::invalid_argument("bin_starts: expected at most 255 bins, got " +
-                                std::to_string(call.n_bins));
-  }
-}
-
-}  // namespace
-
-const KernelTable& choose_kernel(DType dtype) {
-  if (dtype == DType::kFloat64) return *portable_f64();
-  const InstructionSet& set = selected();
-  return dtype == DType::kBFloat16 && set.bf16 != nullptr ? *set.bf16 : *set.f32;
-}
-
-}  // namespace cpu
-
 void check_sequences(const AttentionCall& call) {
   if (call.cu_seqlens == nullptr) return;
   const int32_t* offsets = call.cu_seqlens;
@@ -104,6 +95,75 @@ void check_sequences(const AttentionCall& call) {
     }
   }
 }
+
+int64_t sequence_length(const AttentionCall& call, int64_t s) {
+  if (call.cu_seqlens == nullptr) return call.length;
+  return int64_t{call.cu_seqlens[s + 1]} - call.cu_seqlens[s];
+}
+
+int64_t longest_sequence(const AttentionCall& call) {
+  int64_t longest = 0;
+  for (int64_t s = 0; s < call.sequences; ++s) {
+    longest = std::max(longest, sequence_length(call, s));
+  }
+  return longest;
+}
+
+void check_property(const AttentionCall& call, const Property& property) {
+  if (property.kind == PropertyKind::kSeparation && property.classes != call.n_bins) {
+    throw std::invalid_argument("bin_starts: expected one per class of separation (" +
+                                std::to_string(property.classes) + "), got " +
+                                std::to_string(call.n_bins));
+  }
+  if (property.kind != PropertyKind::kPair) return;
+  for (int64_t s = 0; s < call.sequences; ++s) {
+    const int64_t n = sequence_length(call, s);
+    const int64_t begin = property.pair_offsets[s];
+    const int64_t end = begin + 2 * n * ((n + 31) / 32);
+    if (begin < 0 || end > property.pair_words) {
+      throw std::invalid_argument(
+          "properties.pair_offsets: expected bitmaps of sequence " + std::to_string(s) +
+          " within the " + std::to_string(property.pair_words) +
+          " words of properties.pairs, got " + std::to_string(begin) + ".." + std::to_string(end));
+    }
+  }
+}
+
+void check(const AttentionCall& call) {
+  check_sequences(call);
+  const int64_t reach = longest_sequence(call) - 1;
+  if (call.relative_bias != nullptr && call.bias_length / 2 < reach) {
+    throw std::invalid_argument(
+        "relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(reach) +
+        ", got length " + std::to_string(call.bias_length));
+  }
+  if (call.head_size < 1 || call.head_size > kMaxHeadSize) {
+    throw std::invalid_argument("head_size: expected 1.." + std::to_string(kMaxHeadSize) +
+                                ", got " + std::to_string(call.head_size));
+  }
+  if (call.n_bins > 255) {
+    throw std::invalid_argument("bin_starts: expected at most 255 bins, got " +
+                                std::to_string(call.n_bins));
+  }
+  for (int b = 0; b < call.n_bins; ++b) {
+    if (b == 0 ? call.bin_starts[b] != 0 : call.bin_starts[b] <= call.bin_starts[b - 1]) {
+      throw std::invalid_argument("bin_starts: expected ascending numbers from 0, got " +
+                                  std::to_string(call.bin_starts[b]) + " as bin " +
+                                  std::to_string(b));
+    }
+  }
+  for (int p = 0; p < call.n_properties; ++p) check_property(call, call.properties[p]);
+}
+
+}  // namespace
+
+const KernelTable& choose_kernel(DType dtype) {
+  if (dtype == DType::kFloat64) return *portable_f64();
+  const InstructionSet& set = selected();
+  return dtype == DType::kBFloat16 && set.bf16 != nullptr ? *set.bf16 : *set.f32;
+}
+
+}  // namespace cpu
 
 const char* cpu_available() {
   static const std::string names = [] {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <exception>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -25,7 +26,7 @@ namespace {
 // Longer sequences are split by queries too, so that one (sequence, head) can use every thread.
 // Each chunk packs the keys again: 1 / kChunk of its work. Multiple of every kernel's block.
 constexpr int64_t kWhole = 1024;
-constexpr int64_t kChunk = 504;
+constexpr int64_t kChunk = 528;
 
 struct Task {
   int32_t sequence;
@@ -74,12 +75,20 @@ class Run {
 
   void run() {
     std::atomic<size_t> next{0};
+    std::exception_ptr failure;  // none may leave the parallel region
 #pragma omp parallel num_threads(call_.num_threads) if (call_.num_threads > 1)
     {
-      FlushDenormals flush;
-      Worker worker(*this);
-      for (size_t t = next++; t < tasks_.size(); t = next++) worker.run(tasks_[t]);
+      try {
+        FlushDenormals flush;
+        Worker worker(*this);
+        for (size_t t = next++; t < tasks_.size(); t = next++) worker.run(tasks_[t]);
+      } catch (...) {
+#pragma omp critical
+        failure = std::current_exception();
+        next = tasks_.size();
+      }
     }
+    if (failure) std::rethrow_exception(failure);
   }
 
  private:
@@ -137,7 +146,13 @@ class Run {
       work_.arc_weight = call_.arc_weight;
       work_.arc_total = call_.arc_total;
       work_.arc_capacity = call_.arc_capacity;
+      if (run.kernel_.begin != nullptr) run.kernel_.begin(saved_);
     }
+    ~Worker() {
+      if (run_.kernel_.end != nullptr) run_.kernel_.end(saved_);
+    }
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
 
     void run(const Task& task) {
       const Sequence& q = run_.sequences_[static_cast<size_t>(task.sequence)];
@@ -324,6 +339,7 @@ class Run {
     const AttentionCall& call_;
     HeadWork work_{};
     std::vector<SequenceProperty> properties_;
+    alignas(64) char saved_[kSavedBytes];
     int32_t sequence_ = -1;
     int32_t head_ = -1;
   };

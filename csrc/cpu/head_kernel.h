@@ -12,8 +12,12 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
-#include "cpu/exp2.h"
+#if defined(__AMX_BF16__)
+#include "cpu/amx.h"
+#endif
+#include "cpu/exponentials.h"
 #include "cpu/packing.h"
 #include "cpu/statistics.h"
 
@@ -31,9 +35,17 @@ struct HeadKernel : Packing<S> {
   static constexpr int kPair = S::kHalf ? 2 : 1;
   static constexpr int kQueryPitch = Packing<S>::kQueryPitch;
   static constexpr int kGroup = kRows % 4 == 0 ? 4 : 3;
+#if defined(__AMX_BF16__)
+  using Products = std::conditional_t<S::kTiles, Amx, HeadKernel<S>>;
+#else
+  using Products = HeadKernel<S>;
+#endif
+
+  // Output that step 2 has made already: none here.
+  struct Mixed {};
 
   // Step 1. most[r] receives the lane-wise maxima of row r.
-  static PROVIS_HOT void scores(const HeadWork& w, int64_t first, Vec* most) {
+  static PROVIS_HOT void scores(const HeadWork& w, Vec* most) {
     const int64_t pitch = Packing<S>::depth_pitch(w);
     const int steps = (w.depth + kPair - 1) / kPair;
     const Packed* q = static_cast<const Packed*>(w.packed_query);
@@ -78,12 +90,12 @@ struct HeadKernel : Packing<S> {
         most[r] = S::max(most[r], S::max(acc[r][0], acc[r][1]));
       }
     }
-    if (w.relative_bias != nullptr) add_relative_bias(w, first, most);
   }
 
   // The bias depends on j - i alone: a vector per head, of which each row reads a window.
   static void add_relative_bias(const HeadWork& w, int64_t first, Vec* most) {
     Real* strip = static_cast<Real*>(w.strip);
+    const double factor = Packing<S>::bias_factor(w);
     for (int r = 0; r < kRows && first + r < w.n; ++r) {
       const float* bias = w.relative_bias - (first + r);
       most[r] = S::set1(-INFINITY);
@@ -91,7 +103,7 @@ struct HeadKernel : Packing<S> {
         Real* row = strip + (t * kRows + r) * kTile;
         for (int c = 0; c < kTile; ++c) {
           const int64_t j = t * kTile + c;
-          if (j < w.keys) row[c] += static_cast<Real>(bias[j] * kLog2E);
+          if (j < w.keys) row[c] += static_cast<Real>(bias[j] * factor);
         }
         most[r] = S::max(most[r], S::max(S::load(row), S::load(row + kLanes)));
       }
@@ -101,8 +113,8 @@ struct HeadKernel : Packing<S> {
   // Step 2. sum[r] = sum of p; with_entropy: moment[r] = sum of p * (score - maximum).
   template <bool kEntropy>
   static PROVIS_HOT void exponentials(const HeadWork& w, const Real* maximum, Real* sum,
-                                      Real* moment) {
-    const Vec least = S::set1(static_cast<Real>(kLeastExponent));
+                                      Real* moment, Mixed&) {
+    const Vec unit = S::set1(score_unit<S>(w));
     for (int group = 0; group < kRows; group += kGroup) {
       Vec total[kGroup], entropy[kGroup], most[kGroup];
 #pragma GCC unroll 4
@@ -115,21 +127,8 @@ struct HeadKernel : Packing<S> {
       for (int64_t t = 0; t < w.tiles; ++t, strip += kRows * kTile) {
 #pragma GCC unroll 4
         for (int g = 0; g < kGroup; ++g) {
-          Vec x0 = S::sub(S::load(strip + g * kTile), most[g]);
-          Vec x1 = S::sub(S::load(strip + g * kTile + kLanes), most[g]);
-          // NaN must survive the clamp: max returns its second operand then.
-          x0 = S::max(least, x0);
-          x1 = S::max(least, x1);
-          const Vec p0 = S::exp2(x0);
-          const Vec p1 = S::exp2(x1);
-          if constexpr (kEntropy) {
-            entropy[g] = S::fma(p0, x0, entropy[g]);
-            entropy[g] = S::fma(p1, x1, entropy[g]);
-          }
-          total[g] = S::add(total[g], S::add(p0, p1));
-          S::store(strip + g * kTile, p0);
-          S::store(strip + g * kTile + kLanes, p1);
-          if constexpr (S::kHalf) S::store_half(half + g * kLanes, p0, p1);
+          to_weights<S, kEntropy>(strip + g * kTile, S::kHalf ? half + g * kLanes : nullptr,
+                                  most[g], unit, total[g], entropy[g]);
         }
         if constexpr (S::kHalf) half += kRows * kLanes;
       }
@@ -166,20 +165,25 @@ struct HeadKernel : Packing<S> {
         }
       }
     }
-    const int columns = w.depth - column < kVectors * kLanes ? w.depth - column : kVectors * kLanes;
-    const bool native = columns == kVectors * kLanes &&
-                        w.dtype == (sizeof(Real) == 8 ? DType::kFloat64 : DType::kFloat32);
-    Real row[kVectors * kLanes];
+    const int columns = w.depth - column;
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       if (r >= count) break;
       const Vec scale = S::set1(inverse[r]);
-      Real* to =
-          native ? reinterpret_cast<Real*>(w.output) + (first + r) * w.output_stride + column : row;
 #pragma GCC unroll 2
-      for (int c = 0; c < kVectors; ++c) S::store(to + c * kLanes, S::mul(acc[r][c], scale));
-      if (!native) store_row(w, first + r, column, columns, row);
+      for (int c = 0; c < kVectors; ++c) {
+        store_vector<S>(w, first + r, column + c * kLanes, columns - c * kLanes,
+                        S::mul(acc[r][c], scale));
+      }
     }
+  }
+
+  static void mix(const HeadWork& w, int64_t first, int count, const Real* inverse, const Mixed&) {
+    int column = 0;
+    for (; column + 2 * kLanes <= w.width; column += 2 * kLanes) {
+      mix_columns<2>(w, first, count, column, inverse);
+    }
+    if (column < w.width) mix_columns<1>(w, first, count, column, inverse);
   }
 
   // Brings the same rows of the next head, likely this thread's next, into the cache meanwhile:
@@ -198,35 +202,42 @@ struct HeadKernel : Packing<S> {
     prefetch(w.value, w.value_stride, w.next_value);
   }
 
+  // Only tile registers have to be set up for a thread.
+  static constexpr auto begin() -> void (*)(void*) {
+    if constexpr (S::kTiles) return &Products::begin;
+    return nullptr;
+  }
+  static constexpr auto end() -> void (*)(const void*) {
+    if constexpr (S::kTiles) return &Products::end;
+    return nullptr;
+  }
+
   static void block(HeadWork& w, int64_t first, int count) {
     Packing<S>::pack_queries(w, first, count);
     prefetch_next_head(w, first, count);
     Vec most[kRows];
     for (int r = 0; r < kRows; ++r) most[r] = S::set1(-INFINITY);
-    scores(w, first, most);
+    Products::scores(w, most);
+    if (w.relative_bias != nullptr) add_relative_bias(w, first, most);
 
     Real maximum[kRows], sum[kRows], moment[kRows], inverse[kRows], weight[kRows];
     S::reduce_max(most, kRows, maximum);
     for (int r = 0; r < kRows; ++r) {
       if (maximum[r] == -INFINITY) maximum[r] = 0;  // nothing allowed: all p are 0
     }
+    typename Products::Mixed mixed;
     if (w.wants_entropy) {
-      exponentials<true>(w, maximum, sum, moment);
+      Products::template exponentials<true>(w, maximum, sum, moment, mixed);
     } else {
-      exponentials<false>(w, maximum, sum, moment);
+      Products::template exponentials<false>(w, maximum, sum, moment, mixed);
     }
     for (int r = 0; r < kRows; ++r) inverse[r] = sum[r] == 0 ? 0 : 1 / sum[r];
-    if (w.value != nullptr) {
-      int column = 0;
-      for (; column + 2 * kLanes <= w.width; column += 2 * kLanes) {
-        mix_columns<2>(w, first, count, column, inverse);
-      }
-      if (column < w.width) mix_columns<1>(w, first, count, column, inverse);
-    }
+    if (w.value != nullptr) Products::mix(w, first, count, inverse, mixed);
     if (w.lse != nullptr) {
+      const double unit = kLn2 * static_cast<double>(score_unit<S>(w));
       for (int r = 0; r < count; ++r) {
         const double lse =
-            sum[r] == 0 ? -INFINITY : kLn2 * static_cast<double>(maximum[r]) + std::log(sum[r]);
+            sum[r] == 0 ? -INFINITY : unit * static_cast<double>(maximum[r]) + std::log(sum[r]);
         static_cast<Real*>(w.lse)[first + r] = static_cast<Real>(lse);
       }
     }
@@ -266,7 +277,9 @@ const KernelTable* kernel_table() {
                                         K::kQueryPitch,
                                         &Statistics<S>::window_pitch,
                                         &K::pack,
-                                        &K::block};
+                                        &K::block,
+                                        K::begin(),
+                                        K::end()};
   return &table;
 }
 

@@ -76,6 +76,8 @@ struct HeadWork {
   bool arc_overflow;
 };
 
+constexpr int kSavedBytes = 64;
+
 // One instruction set: how its kernels tile, and their two entry points.
 struct KernelTable {
   const char* name;
@@ -88,6 +90,9 @@ struct KernelTable {
   int64_t (*window_pitch)(int64_t reach);
   void (*pack)(HeadWork&);                             // once per (sequence, head)
   void (*block)(HeadWork&, int64_t first, int count);  // `count` <= rows queries
+  // Once per thread and call, around all others; may be null. `saved`: kSavedBytes, aligned to 64.
+  void (*begin)(void* saved);
+  void (*end)(const void* saved);
 };
 
 const KernelTable* portable_f32();
@@ -95,5 +100,6 @@ const KernelTable* portable_f64();
 const KernelTable* avx2_f32();  // null where the compiler cannot
 const KernelTable* avx512_f32();
 const KernelTable* avx512_bf16();
+const KernelTable* amx_bf16();
 
 }  // namespace provis::cpu

@@ -47,8 +47,12 @@ struct Packing {
     if (w.value != nullptr) pack_values(w);
   }
 
+  // From a bias in natural units to the strip's: log2, or raw products that are scaled later.
+  static double bias_factor(const HeadWork& w) { return S::kTiles ? 1 / w.scale : kLog2E; }
+
   static PROVIS_HOT void pack_masks(HeadWork& w) {
     Real* bias = static_cast<Real*>(w.key_bias);
+    const double factor = bias_factor(w);
     for (int64_t t = 0; t < w.tiles; ++t) {
       uint32_t residues = 0;
       bool any = false;
@@ -58,7 +62,7 @@ struct Packing {
         if (j >= w.keys || !is_allowed(w, j)) {
           b = -INFINITY;
         } else if (w.additive != nullptr) {
-          b = static_cast<Real>(w.additive[j] * kLog2E);
+          b = static_cast<Real>(w.additive[j] * factor);
         }
         bias[j] = b;
         any |= b != 0;
@@ -123,6 +127,11 @@ struct Packing {
         for (; c + kLanes <= w.depth; c += kLanes) S::interleave(low + c, high + c, out + c);
         for (; c < w.depth; ++c) out[c] = low[c] | static_cast<uint32_t>(high[c]) << 16;
         for (; c < w.width; ++c) out[c] = 0;
+      }
+      if constexpr (S::kTiles) {  // multiplied whole: what lies beyond the keys must be numbers
+        const Packed* begin = static_cast<const Packed*>(w.packed_value);
+        const int64_t left = w.tiles * kLanes * w.width - (out - begin);
+        std::memset(out, 0, static_cast<size_t>(left) * sizeof(Packed));
       }
     } else {
       for (int64_t j = 0; j < w.keys; ++j, out += w.width) {

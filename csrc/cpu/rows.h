@@ -98,6 +98,27 @@ inline void store_row(const HeadWork& w, int64_t token, int column, int count, c
   }
 }
 
+// One vector of an output row, of which the first `count` numbers are wanted.
+template <class S>
+inline void store_vector(const HeadWork& w, int64_t token, int column, int count,
+                         typename S::Vec x) {
+  using Real = typename S::Real;
+  char* to = w.output + (token * w.output_stride + column) * element_bytes(w.dtype);
+  if (count >= S::kLanes) {
+    if constexpr (S::kHalf) {
+      S::store_bf16(reinterpret_cast<uint16_t*>(to), x);
+      return;
+    } else if (w.dtype == (sizeof(Real) == 8 ? DType::kFloat64 : DType::kFloat32)) {
+      S::store(reinterpret_cast<Real*>(to), x);
+      return;
+    }
+    count = S::kLanes;
+  }
+  Real row[S::kLanes];
+  S::store(row, x);
+  if (count > 0) store_row(w, token, column, count, row);
+}
+
 inline bool is_allowed(const HeadWork& w, int64_t token) {
   return w.allowed == nullptr || w.allowed[token] != 0;
 }

@@ -18,6 +18,7 @@ struct Avx2 {
   static constexpr int kLanes = 8;
   static constexpr int kRows = 6;  // 6 x 2 accumulators + 2 keys + 1 query of 16 registers
   static constexpr bool kHalf = false;
+  static constexpr bool kTiles = false;
   static constexpr const char* kName = "avx2";
 
   static Vec load(const float* p) { return _mm256_loadu_ps(p); }

@@ -18,6 +18,7 @@ struct Avx512 {
   static constexpr int kLanes = 16;
   static constexpr int kRows = 12;  // 12 x 2 accumulators + 2 keys + 1 query fill 32 registers
   static constexpr bool kHalf = false;
+  static constexpr bool kTiles = false;
   static constexpr const char* kName = "avx512";
 
   static Vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -137,6 +138,9 @@ struct Avx512Bf16 : Avx512 {
     const __m512i a = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)low));
     const __m512i b = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)high));
     _mm512_storeu_si512(out, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+  }
+  static void store_bf16(uint16_t* p, Vec x) {
+    _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(x));
   }
   // 32 numbers of consecutive keys as 16 pairs.
   static void store_half(uint32_t* p, Vec low, Vec high) {

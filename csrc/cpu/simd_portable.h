@@ -20,6 +20,7 @@ struct Portable {
   static constexpr int kLanes = 16 / sizeof(T);
   static constexpr int kRows = 4;
   static constexpr bool kHalf = false;
+  static constexpr bool kTiles = false;
   static constexpr const char* kName = "portable";
 
   static Vec load(const T* p) {

@@ -25,7 +25,6 @@ struct Statistics {
   static constexpr int kLanes = S::kLanes;
   static constexpr int kTile = 2 * kLanes;
   static constexpr uint32_t kLaneBits = (1u << kLanes) - 1;
-  static constexpr uint32_t kTileBits = kTile == 32 ? ~0u : (1u << kTile) - 1;
 
   static Real* row_of(const HeadWork& w, int64_t tile, int r) {
     return static_cast<Real*>(w.strip) + (tile * kRows + r) * kTile;
@@ -259,22 +258,16 @@ struct Statistics {
       if (weight[r] == 0) continue;
       const uint32_t* valid = property.valid + (first + r) * property.words;
       const uint32_t* set = property.set + (first + r) * property.words;
-      // Low and high lanes apart: four chains of additions instead of two.
+      // Low and high lanes apart: four chains of additions instead of two. Bits are set as they
+      // please, so nothing branches on them.
       Vec known0 = S::set1(0), known1 = S::set1(0), sum0 = S::set1(0), sum1 = S::set1(0);
       for (int64_t t = 0; t < w.tiles; ++t) {
         const Real* row = row_of(w, t, r);
         const Vec p0 = S::load(row);
         const Vec p1 = S::load(row + kLanes);
         const uint32_t bits = tile_bits(valid, t) & w.residue_bits[t];
-        // Known throughout is the rule, away from the diagonal, and easy to predict; bits that are
-        // set come as they please, so nothing branches on them.
-        if (bits == kTileBits) {
-          known0 = S::add(known0, p0);
-          known1 = S::add(known1, p1);
-        } else {
-          known0 = S::add_where(known0, bits & kLaneBits, p0);
-          known1 = S::add_where(known1, bits >> kLanes, p1);
-        }
+        known0 = S::add_where(known0, bits & kLaneBits, p0);
+        known1 = S::add_where(known1, bits >> kLanes, p1);
         const uint32_t on = tile_bits(set, t) & bits;
         sum0 = S::add_where(sum0, on & kLaneBits, p0);
         sum1 = S::add_where(sum1, on >> kLanes, p1);

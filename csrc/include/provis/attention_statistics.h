@@ -33,6 +33,7 @@ struct Property {
   const int16_t* labels = nullptr;        // [tokens]; < 0 unknown; >= classes: known, no class
   const int64_t* values = nullptr;        // [tokens]; units of 2^-16; kUnknownValue
   const uint32_t* pairs = nullptr;        // bitmaps of all sequences
+  int64_t pair_words = 0;                 // length of `pairs`
   const int64_t* pair_offsets = nullptr;  // [sequences], words: n rows "set", n rows "valid"
 };
 
@@ -88,11 +89,9 @@ struct AttentionCall {
   }
 };
 
-// Throws std::invalid_argument unless cu_seqlens ascends from 0 to the number of tokens.
-void check_sequences(const AttentionCall& call);
-
 // Computes the call on the CPU with the best instruction set of this machine. Throws
-// std::invalid_argument where cu_seqlens or the relative bias do not fit the sizes.
+// std::invalid_argument where cu_seqlens, the relative bias, the bins, the bitmaps or the head size
+// do not fit, and std::bad_alloc.
 void attention_statistics_cpu(const AttentionCall& call);
 
 // Names of the instruction sets that were built and that this machine has, best first, separated
