@@ -14,15 +14,14 @@ import argparse
 import itertools
 import json
 import os
-import platform
 from pathlib import Path
 
 import contenders
+import machine
 import torch
-import transformers
 
 import provis_fast as pf
-from provis_fast import _C, ops
+from provis_fast import ops
 from provis_fast.benchmark import interleaved
 from provis_fast.models.routing import routed
 from provis_fast.plan import PackPlanner
@@ -118,15 +117,7 @@ def main() -> None:
     proteins = list(itertools.islice(pf.load_proteins(arguments.proteins), arguments.limit))
     few = proteins[: arguments.loop_proteins]
     report = {
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": arguments.threads,
-            "instruction_set": _C.cpu_info()["selected"],
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "provis_fast": pf.__version__,
-        },
+        "machine": {**machine.describe(), "threads": arguments.threads},
         "model": {"layers": model.n_layers, "heads": model.n_heads, "head_size": model.head_size},
         "corpus": {"proteins": len(proteins), "residues": sum(map(len, proteins))},
         "few": {"proteins": len(few), "residues": sum(map(len, few))},

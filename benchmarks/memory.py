@@ -1,9 +1,10 @@
-"""Peak memory of the kernel with key-class statistics against sequence length.
+"""Peak memory against length: of an analysis beside the plain forward, and of one kernel call.
 
-    python benchmarks/memory.py [--lengths 512,2048,8192] [--out FILE]
+    python benchmarks/memory.py [--lengths 512,2048,8192] [--layers 6] [--out FILE]
 
-Each length runs in a process of its own. "extra" is the growth of the peak resident set over the
-inputs and the output, which any attention holds.
+The model has the shape of ESM-2 650M (20 heads of size 64) with fewer layers and random weights;
+every layer is analysed for amino acids. Each number comes from a process of its own and is the
+growth of the peak resident set over the loaded model (or the inputs and the output of the call).
 """
 
 from __future__ import annotations
@@ -12,53 +13,120 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import machine
 
 HEADS, HEAD_SIZE = 20, 64
 
-CHILD = """
+COMMON = """
 import resource, sys, torch
+torch.set_num_threads(2)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+"""
+MODEL = """
+import provis_fast as pf
+from provis_fast.proteins import Protein
+model = pf.load_model({folder!r})
+letters = "ACDEFGHIKLMNPQRSTVWY"
+def protein(n): return Protein("p", "".join(letters[i * 7919 % 20] for i in range(n)))
+def plain(n):
+    module = model.module
+    module.set_attn_implementation("sdpa")
+    ids = torch.from_numpy(model.tokens.encode(protein(n).sequence))[None]
+    with torch.inference_mode():
+        module(input_ids=ids)
+def analysis(n):
+    pf.analyze(model, [protein(n)], ("amino_acid",), weighting="both")
+{which}(8)  # load everything
+before = peak()
+{which}({n})
+print(peak() - before)
+"""
+CALL = """
 from provis_fast import ops
 from provis_fast.benchmark import properties
-n, heads, size = {n}, {heads}, {size}
-torch.set_num_threads(2)
-q, k, v = (torch.randn(1, n, heads, size).transpose(1, 2) for _ in range(3))
-held = torch.ones(1, n, heads, size)  # the room that the output will take
+n = {n}
+q, k, v = (torch.randn(1, n, {heads}, {size}).transpose(1, 2) for _ in range(3))
+held = torch.ones(1, n, {heads}, {size})  # the room that the output will take
 labels = properties(n, "key_class")
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def kernel(q, k, v): ops.attention_statistics(q, k, v, properties=labels, weighting="both")
+sdpa = torch.nn.functional.scaled_dot_product_attention
 ops.attention_statistics(q[:, :, :8], k[:, :, :8], v[:, :, :8])  # load everything
+sdpa(q[:, :, :8], k[:, :, :8], v[:, :, :8])
 before = peak()
 del held
-if {which!r} == "kernel":
-    ops.attention_statistics(q, k, v, properties=labels, weighting="both")
-else:
-    torch.nn.functional.scaled_dot_product_attention(q, k, v)
+{which}(q, k, v)
 print(peak() - before)
 """
 
 
-def extra(which: str, n: int) -> float:
-    """MiB that a call needs beyond its inputs and output."""
-    code = CHILD.format(n=n, heads=HEADS, size=HEAD_SIZE, which=which)
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+def grown(code: str, **values: object) -> float:
+    """MiB by which the peak of a fresh process grows."""
+    code = COMMON + code.format(heads=HEADS, size=HEAD_SIZE, **values)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr)
     return float(done.stdout)
+
+
+def save_model(folder: str, layers: int) -> None:
+    """A random ESM-2 of 650M's width, with its tokenizer."""
+    from transformers import EsmConfig, EsmModel, EsmTokenizer
+
+    vocabulary = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-"]
+    vocabulary += ["<null_1>", "<mask>"]
+    path = Path(folder) / "vocab.txt"
+    path.write_text("\n".join(vocabulary) + "\n")
+    EsmTokenizer(str(path)).save_pretrained(folder)
+    config = EsmConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=HEADS * HEAD_SIZE,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * HEADS * HEAD_SIZE,
+        position_embedding_type="rotary",
+        max_position_embeddings=1026,
+        token_dropout=True,
+        mask_token_id=len(vocabulary) - 1,
+        pad_token_id=1,
+    )
+    EsmModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lengths", default="512,1024,2048,4096,8192")
+    parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows = []
-    print(f"MiB beyond inputs and output; {HEADS} heads of size {HEAD_SIZE}, 2 threads")
-    print("  length    kernel      sdpa    one L x L matrix per head")
-    for n in map(int, arguments.lengths.split(",")):
-        row = {"length": n, "kernel": extra("kernel", n), "sdpa": extra("sdpa", n)}
-        row["matrices"] = HEADS * n * n * 4 / 2**20
-        rows.append(row)
-        print(f"  {n:6d} {row['kernel']:9.1f} {row['sdpa']:9.1f} {row['matrices']:14.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(folder, arguments.layers)
+        print(
+            f"MiB; {arguments.layers} layers, {HEADS} heads of size {HEAD_SIZE}, float32, 2 threads"
+        )
+        print(
+            "  length   analysis  plain forward     extra  |  kernel    sdpa  |  L x L, all heads"
+        )
+        for n in map(int, arguments.lengths.split(",")):
+            row: dict[str, float] = {"length": n}
+            for which in ("analysis", "plain"):
+                row[which] = grown(MODEL, folder=folder, which=which, n=n)
+            row["extra"] = row["analysis"] - row["plain"]
+            for which in ("kernel", "sdpa"):
+                row[which] = grown(CALL, which=which, n=n)
+            row["matrices"] = HEADS * n * n * 4 / 2**20
+            rows.append(row)
+            print(
+                f"  {n:6d} {row['analysis']:10.1f} {row['plain']:14.1f} {row['extra']:9.1f}  |"
+                f" {row['kernel']:7.1f} {row['sdpa']:7.1f}  | {row['matrices']:9.1f}",
+                flush=True,
+            )
     if arguments.out:
-        arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+        report = {"machine": machine.describe(), "layers": arguments.layers, "mib": rows}
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

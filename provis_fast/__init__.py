@@ -63,6 +63,9 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ops": ("provis_fast.ops", None),
     "reference": ("provis_fast.reference", None),
     "errors": ("provis_fast.errors", None),
+    "models": ("provis_fast.models", None),
+    "properties": ("provis_fast.properties", None),
+    "proteins": ("provis_fast.proteins", None),
     "ProvisError": ("provis_fast.errors", "ProvisError"),
     "analyze": ("provis_fast.engine", "analyze"),
     "attach": ("provis_fast.engine", "attach"),
@@ -93,4 +96,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*_PUBLIC, *__all__})

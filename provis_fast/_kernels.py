@@ -46,6 +46,17 @@ _LIBRARY.define(
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
 
+def _refuse_gradients(*inputs: Tensor | None) -> None:
+    # There is no backward pass, and autograd's own fallback would skip attention with no more than
+    # a warning. An autograd kernel would cost a short call a quarter of its time.
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+        raise ArgumentError(
+            "query, key, value, key_mask, relative_bias: expected tensors that do not require "
+            "grad, because attention_statistics has no backward pass; call it under "
+            "torch.no_grad(), or detach its inputs"
+        )
+
+
 def _new_output(query: Tensor, packed: bool, wanted: bool) -> Tensor:
     if not wanted:
         return query.new_empty((0,))
@@ -94,6 +105,7 @@ def _attention_statistics_cpu(
     return_lse: bool,
     num_threads: int,
 ) -> tuple[Tensor, Tensor]:
+    _refuse_gradients(query, key, value, additive, relative_bias)
     packed = cu_seqlens is not None
     output = _new_output(query, packed, value is not None)
     lse = _new_lse(query, packed, return_lse)
@@ -159,7 +171,12 @@ def _attention_statistics_fake(
     key: Tensor,
     value: Tensor | None,
     cu_seqlens: Tensor | None,
+    allowed: Tensor | None,
+    additive: Tensor | None,
+    residues: Tensor | None,
+    relative_bias: Tensor | None,
     *rest: object,
 ) -> tuple[Tensor, Tensor]:
+    _refuse_gradients(query, key, value, additive, relative_bias)
     packed, return_lse = cu_seqlens is not None, bool(rest[-2])
     return _new_output(query, packed, value is not None), _new_lse(query, packed, return_lse)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from provis_fast import ops
-from provis_fast.arguments import check_thresholds
+from provis_fast.arguments import check_integer, check_thresholds
 from provis_fast.errors import ArgumentError
 from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
 from provis_fast.properties import Property, resolve
@@ -77,22 +78,16 @@ class Measures:
         """
         if weighting not in WEIGHTINGS:
             raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}, got {weighting!r}")
-        if isinstance(min_arcs, bool) or not isinstance(min_arcs, int) or min_arcs < 0:
-            raise ArgumentError(f"min_arcs: expected an integer of at least 0, got {min_arcs!r}")
-        scalar = isinstance(threshold, (int, float))
-        try:
-            given = (threshold,) if scalar else tuple(threshold)
-        except TypeError:
-            given = (threshold,)
-        thresholds = check_thresholds(given)
+        min_arcs = check_integer("min_arcs", min_arcs, 0)
+        thresholds = check_thresholds(threshold)
         if not thresholds:
             raise ArgumentError("threshold: expected at least one number in (0, 1], got none")
         if len(set(thresholds)) < len(thresholds):
-            raise ArgumentError(f"threshold: expected every number once, got {given}")
+            raise ArgumentError(f"threshold: expected every number once, got {thresholds}")
         return cls(
             resolve(properties),
             () if weighting == "attention" else thresholds,
-            scalar,
+            isinstance(threshold, Real),
             _check_layers(layers, n_layers),
             n_layers,
             n_heads,
@@ -258,17 +253,19 @@ def move_properties(properties: PropertyBatch, device: torch.device) -> Property
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Put Ctrl-C off until the block is over. Other threads than the main one never get it."""
-    if threading.current_thread() is not threading.main_thread():
+    usual = signal.getsignal(signal.SIGINT)
+    # A handler that was not installed from Python (None) could not be put back.
+    if threading.current_thread() is not threading.main_thread() or usual is None:
         yield
         return
-    pressed: list[Any] = []
-    usual = signal.signal(signal.SIGINT, lambda *arguments: pressed.append(arguments))
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if usual is None else usual)
-    if pressed and callable(usual):
-        usual(*pressed[0])
+        signal.signal(signal.SIGINT, usual)
+        if pressed:  # sent again, because there may be no handler to call: SIG_DFL ends the process
+            signal.raise_signal(signal.SIGINT)
 
 
 def _check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from provis_fast.errors import ArgumentError
-from provis_fast.kernel_data import KIND, Accumulators, PropertyBatch
+from provis_fast.kernel_data import (
+    KIND,
+    MAX_VALUE,
+    MAX_VALUE_SUM,
+    VALUE_FIXED_POINT,
+    Accumulators,
+    PropertyBatch,
+)
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MAX_HEAD_SIZE = 256
+#: Keys with this or less in an additive mask are forbidden. Padding is often marked by the least
+#: number of a dtype instead of -inf, and that overflows as soon as it is multiplied.
+FORBIDDEN = -1e30
+NO_PROPERTIES = PropertyBatch.empty()
 # arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
 _ACCUMULATOR_DTYPES = (
     *[(torch.int64,)] * 4,
@@ -23,15 +37,44 @@ _ACCUMULATOR_DTYPES = (
 )
 
 
-def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Thresholds as a tuple of floats in (0, 1]; ArgumentError otherwise."""
-    for theta in thresholds:
-        if not (isinstance(theta, (int, float)) and 0.0 < theta <= 1.0 and math.isfinite(theta)):
+def check_thresholds(thresholds: Sequence[float] | float) -> tuple[float, ...]:
+    """A threshold, or several, as a tuple of floats in (0, 1]; ArgumentError otherwise."""
+    try:
+        given = (thresholds,) if isinstance(thresholds, Real) else tuple(thresholds)
+    except TypeError:
+        given = (thresholds,)
+    for theta in given:
+        if not (_is_real(theta) and 0.0 < theta <= 1.0):
             raise ArgumentError(
                 f"threshold: expected a number greater than 0 and at most 1, got {theta!r}; "
                 "the paper uses 0.3"
             )
-    return tuple(float(theta) for theta in thresholds)
+    return tuple(float(theta) for theta in given)
+
+
+def check_scale(scale: float | None, head_size: int) -> float:
+    """The factor of the scores, by default head_size ** -0.5; ArgumentError unless positive."""
+    if scale is None:
+        return head_size**-0.5
+    if not (_is_real(scale) and 0.0 < scale < math.inf):
+        raise ArgumentError(f"scale: expected a positive number, got {scale!r}")
+    return float(scale)
+
+
+def check_integer(name: str, number: int, least: int) -> int:
+    """An argument as an int; ArgumentError unless it is an integer of at least `least`."""
+    try:
+        value = least - 1 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        value = least - 1
+    if value < least:
+        raise ArgumentError(f"{name}: expected an integer of at least {least}, got {number!r}")
+    return value
+
+
+def _is_real(number: object) -> bool:
+    # NumPy's scalars are Real, and so is bool, which nobody means as a number.
+    return type(number) is float or (isinstance(number, Real) and not isinstance(number, bool))
 
 
 def check_attention(
@@ -51,9 +94,9 @@ def check_attention(
     expected = "[T, H, D] with cu_seqlens" if packed else "[B, H, L, D] without cu_seqlens"
     if query.dim() != (3 if packed else 4):
         raise ArgumentError(f"query: expected {expected}, got shape {list(query.shape)}")
-    for name, tensor in (("key", key), ("value", value)):
-        if tensor is not None:
-            _check_tensor(name, tensor, tuple(query.shape), (query.dtype,), query.device)
+    _check_tensor("key", key, tuple(query.shape), (query.dtype,), query.device)
+    if value is not None:
+        _check_tensor("value", value, tuple(query.shape), (query.dtype,), query.device)
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor is not None and tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
             raise ArgumentError(
@@ -117,6 +160,11 @@ def check_accumulators(
         _check_tensor(name, tensor, shape, dtype, device)
         if not tensor.is_contiguous():
             raise ArgumentError(f"{name}: expected a contiguous tensor; pass one that is")
+    if accumulators.flags is None and any(tensor is not None for tensor in accumulators):
+        raise ArgumentError(
+            f"flags: expected int32 [{sequences}] with every other accumulator, got None; they "
+            "alone tell of rows that are left out because their scores are not finite"
+        )
     lists = (accumulators.arc_index, accumulators.arc_weight, accumulators.arc_total)
     if any(t is not None for t in lists) and any(t is None for t in lists):
         raise ArgumentError("arc_index, arc_weight, arc_total: pass all three or none")
@@ -126,7 +174,20 @@ def check_accumulators(
         raise ArgumentError("thresholds: expected at least one threshold in (0, 1], got none")
 
 
-def check_properties(properties: PropertyBatch, sequences: int, tokens: int) -> None:
+def given_properties(properties: PropertyBatch | None, device: torch.device) -> PropertyBatch:
+    """The properties of a call, by default none; ArgumentError where they are something else."""
+    if properties is None:
+        return NO_PROPERTIES if device.type == "cpu" else PropertyBatch.empty(device)
+    if not isinstance(properties, PropertyBatch):
+        raise ArgumentError(
+            f"properties: expected a PropertyBatch or None, got {type(properties).__name__}"
+        )
+    return properties
+
+
+def check_properties(
+    properties: PropertyBatch, sequences: int, tokens: int, device: torch.device
+) -> None:
     """Raise ArgumentError unless the properties fit `tokens` tokens of `sequences` sequences."""
     n = len(properties.kinds)
     if len(properties.rows) != n or len(properties.classes) != n:
@@ -141,15 +202,13 @@ def check_properties(properties: PropertyBatch, sequences: int, tokens: int) -> 
         ("pair_offsets", torch.int64, sequences),
     ):
         tensor = getattr(properties, name)
-        if tensor.dim() != 2 or (tensor.shape[0] and tensor.shape[1] != length):
-            raise ArgumentError(
-                f"properties.{name}: expected shape [n, {length}], got {list(tensor.shape)}"
-            )
-        if tensor.dtype != dtype:
-            raise ArgumentError(
-                f"properties.{name}: expected {dtype}, got {_names([tensor.dtype])}"
-            )
-        sizes[name] = tensor.shape[0]
+        n_rows = tensor.shape[0] if isinstance(tensor, Tensor) and tensor.dim() == 2 else None
+        shape = (n_rows, length) if n_rows != 0 else tensor.shape
+        _check_tensor(f"properties.{name}", tensor, shape, (dtype,), device)
+        sizes[name] = n_rows
+    pairs = properties.pairs
+    shape = pairs.shape if isinstance(pairs, Tensor) and pairs.dim() == 1 else (None,)
+    _check_tensor("properties.pairs", pairs, shape, (torch.int32,), device)
     source = {0: "labels", 1: "labels", 2: "labels", 3: "values", 4: "pair_offsets"}
     for kind, row, classes in zip(
         properties.kinds, properties.rows, properties.classes, strict=True
@@ -161,10 +220,14 @@ def check_properties(properties: PropertyBatch, sequences: int, tokens: int) -> 
                 f"properties.rows: expected a row of properties.{source[kind]} "
                 f"(it has {sizes[source[kind]]}), got {row}"
             )
-        if classes < 1 or (kind == 2 and math.isqrt(classes) ** 2 != classes):
+        if (
+            classes < 1
+            or (kind == 2 and math.isqrt(classes) ** 2 != classes)
+            or (kind in (3, 4) and classes != 1)
+        ):
             raise ArgumentError(
                 "properties.classes: expected a positive number of classes (a square for class "
-                f"pairs), got {classes}"
+                f"pairs, 1 for key values and pairs), got {classes}"
             )
         if kind == 5 and (
             len(properties.bin_starts) != classes
@@ -177,12 +240,67 @@ def check_properties(properties: PropertyBatch, sequences: int, tokens: int) -> 
             )
 
 
+def check_value_sums(
+    properties: PropertyBatch,
+    cu_seqlens: Tensor | None,
+    key_mask: Tensor | None,
+    residues: Tensor | None,
+    sequences: int,
+    tokens: int,
+) -> None:
+    """Raise ArgumentError if sums of key values may leave 64 bits.
+
+    What is compiled or not on the CPU goes unchecked: looking at values would break the graph or
+    wait for the device. `provis_fast.properties` checks the values of every protein.
+    """
+    if KIND["key_value"] not in properties.kinds or torch.compiler.is_compiling():
+        return
+    values = properties.values
+    if not values.is_cpu or not values.numel():
+        return
+    magnitudes = values.abs()  # the unknown value stays negative: it has no counterpart in int64
+    largest = int(magnitudes.amax())
+    if largest > MAX_VALUE * VALUE_FIXED_POINT:
+        raise ArgumentError(
+            "properties.values: expected absolute values of at most 2**20 (in units of 2**-16: "
+            f"2**36), got {largest / VALUE_FIXED_POINT:g}; rescale the property"
+        )
+    limit = MAX_VALUE_SUM * VALUE_FIXED_POINT
+    if largest * tokens <= limit:
+        return
+    counted = torch.ones(tokens, dtype=torch.bool)
+    for mask in (key_mask_parts(key_mask)[0], residues):
+        if mask is not None:
+            counted &= mask.reshape(tokens)
+    bounds = (
+        [s * (tokens // sequences) for s in range(sequences + 1)]
+        if cu_seqlens is None
+        else cu_seqlens.tolist()
+    )
+    for s, (begin, end) in enumerate(pairwise(bounds)):
+        n, window = int(counted[begin:end].sum()), magnitudes[:, begin:end]
+        if n and int(window.amax()) * n > limit:
+            raise ArgumentError(
+                f"properties.values: expected residues x largest absolute value of at most "
+                f"{MAX_VALUE_SUM:,}, got {n} x {int(window.amax()) / VALUE_FIXED_POINT:g} in "
+                f"sequence {s}; rescale the property"
+            )
+
+
 def key_mask_parts(key_mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """A key mask as (bool: may be attended, float32: added to the scores)."""
+    """A key mask as (bool: may be attended, float32: added to the scores).
+
+    Kernel and reference forbid the same keys: those at `FORBIDDEN` or less, or at the least number
+    of a dtype that does not reach so far (float16).
+    """
     if key_mask is None or key_mask.dtype == torch.bool:
         return key_mask, None
-    additive = key_mask.float()
-    return additive > -math.inf, additive
+    if not torch.compiler.is_compiling() and bool(key_mask.isnan().any()):
+        raise ArgumentError(
+            "key_mask: expected numbers, or -inf for keys that may not be attended, got NaN"
+        )
+    least = max(FORBIDDEN, torch.finfo(key_mask.dtype).min)
+    return key_mask > least, key_mask.float()
 
 
 def _check_tensor(

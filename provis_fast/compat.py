@@ -5,6 +5,8 @@ It differs from this package's own definitions in these points:
 - of every protein the first 510 residues are analysed (512 tokens with two special ones);
 - every arc is eligible: a residue whose label is not known counts as negative, and so does a pair
   that is not valid;
+- secondary structure is that of all residues, also of those that ``valid_mask`` of a TAPE data set
+  hides (``secondary_structure_unmasked``);
 - amino-acid classes are the letters of the sequence as they stand, U, Z, O, B and X included;
 - the background is apart from the arcs: positives / (positives + negatives) over a corpus that may
   be another one, unknown residues left out, and proteins not cut.
@@ -15,6 +17,7 @@ support of that family and is not done here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -22,18 +25,20 @@ import numpy as np
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.fixed128 import Int128
 from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAcidQuery
+from provis_fast.properties.annotations import Annotation, AnnotationQuery
 from provis_fast.properties.base import KeyValueProperty, Property
 from provis_fast.properties.batch import background_of
 from provis_fast.proteins import Protein, SetAside
 from provis_fast.statistics import HeadStatistics
 
 MODES = ("provis",)
+_STRUCTURE, _UNMASKED = "secondary_structure", "secondary_structure_unmasked"
 #: 512 tokens, less the two special ones.
 PROVIS_RESIDUES = 510
 
 
 def provis_properties(properties: Sequence[Property]) -> tuple[Property, ...]:
-    """The properties as the original has them: raw letters for amino acids.
+    """The properties as the original has them: raw letters, secondary structure without mask.
 
     Raises
     ------
@@ -49,6 +54,9 @@ def provis_properties(properties: Sequence[Property]) -> tuple[Property, ...]:
             )
         if isinstance(prop, (AminoAcid, AminoAcidQuery, AminoAcidPair)):
             prop = type(prop)(raw=True, name=prop.name)
+        elif isinstance(prop, (Annotation, AnnotationQuery)) and prop.source == _STRUCTURE:
+            prop = copy.copy(prop)
+            prop.prefer = _UNMASKED
         found.append(prop)
     return tuple(found)
 

@@ -12,27 +12,30 @@ import logging
 import operator
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from provis_fast import compat as compatibility
 from provis_fast import versions
-from provis_fast.accumulate import BatchStatistics, Measures, move_properties
+from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import Model, load_model
 from provis_fast.models.routing import StopForward, routed
-from provis_fast.plan import Pack, PackPlanner, Remark
+from provis_fast.outcome import check_outcome, unknown_note
+from provis_fast.plan import Entry, Pack, PackPlanner, Remark, is_out_of_memory, out_of_memory
 from provis_fast.prefetch import prefetched
 from provis_fast.properties import Property
 from provis_fast.proteins import Protein, SetAside, load_proteins
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
+from provis_fast.threads import check_threads, thread_count
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -113,7 +116,7 @@ def analyze(
     background : as `proteins`, optional
         With `compat`: the corpus of the background. Default: the analysed proteins.
     threads : int, optional
-        Threads of the model and the kernels; default `torch.get_num_threads()`.
+        Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`.
     progress : callable, optional
         Called after every pack with the proteins done (those set aside included), the tokens done,
         and the proteins altogether, which are None until they are known.
@@ -121,14 +124,16 @@ def analyze(
     Returns
     -------
     HeadStatistics
-        Records that could not be analysed are listed in it with their reasons.
+        Records that could not be analysed are listed in it (`set_aside`) with their reasons; one
+        warning in the log tells how many.
 
     Raises
     ------
     ArgumentError
         A bad argument, by name.
     InputError
-        No usable input at all: no such file, an unknown format.
+        No usable input at all: no such file, an unknown format, or every record read was skipped or
+        has failed; the message has the first reasons.
     ModelError
         The model cannot be found, or is of a kind that cannot be analysed.
     Interrupted
@@ -138,9 +143,9 @@ def analyze(
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
     if background is not None and compat is None:
         raise ArgumentError('background: expected only with compat="provis"; leave it out')
-    _check_count("batch_tokens", batch_tokens, optional=True)
-    _check_count("max_length", max_length, optional=True)
-    _check_count("threads", threads, optional=True)
+    _check_count("batch_tokens", batch_tokens)
+    _check_count("max_length", max_length)
+    check_threads(threads)
     if not isinstance(model, Model):
         model = load_model(model)
     if batch_tokens is None:
@@ -165,6 +170,10 @@ def analyze(
         found = compatibility.provis_properties(measures.properties)
         measures = measures.with_properties(found)
     source = _source(proteins)
+    options: dict[str, Any] = {"max_length": max_length}
+    corpus = None if background is None else _source(background)
+    if corpus is not None:
+        options["background"] = corpus.digests()
     planner = PackPlanner(
         model,
         measures.properties,
@@ -174,23 +183,24 @@ def analyze(
     )
     result = measures.empty(
         compat=compat,
-        model=_describe(model),
+        model=model.summary(),
         inputs=source.digests(),
-        options={"max_length": max_length},
+        options=options,
         versions=versions.current(),
         settings={"batch_tokens": (str(batch_tokens),), "device": (str(model.device),)},
     )
-    with _threads(threads):
+    with thread_count(threads):
         run = _Run(model, measures, planner, result, progress, operator.length_hint(source, 0))
         try:
+            if corpus is not None:  # first: a corpus of no use is known before the work is done
+                run.read_background(corpus)
             run.over(source.records())
-            if background is not None:
-                run.replace_background(_source(background))
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None
         finally:
             run.finish()
+    check_outcome(result)
     return result
 
 
@@ -209,7 +219,10 @@ class _Run:
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
         self._progress, self._total_hint = progress, total_hint or None
         self._remarks: list[Remark] = []
+        self._background: tuple[list[int], list[int], list[str]] | None = None
+        self._batch: BatchStatistics | None = None
         self._tokens = self._set_aside = 0
+        self._digests = array("Q")  # of the analysed proteins
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
     def over(self, records: Iterable[Protein | SetAside]) -> None:
@@ -223,40 +236,39 @@ class _Run:
                 if isinstance(item, Remark):
                     self._remark(item)
                     continue
-                self._run(item)
+                self._run(item.entries, item)
                 self._report()
         self._report()
 
-    def replace_background(self, source: ProteinSource) -> None:
-        """Give the result the background of a corpus of its own."""
-        numerators, denominators, notes = compatibility.pooled_background(
-            self.measures.properties, source.records()
-        )
-        compatibility.replace_background(self.result, numerators, denominators)
-        self.result.options["background"] = source.digests()
-        self.result.notes.extend(notes)
+    def read_background(self, source: ProteinSource) -> None:
+        """Pool the background of a corpus of its own; `finish` puts it into the result.
+
+        Interrupted, the result has no background at all rather than that of its own proteins.
+        """
+        for records in ((), source.records()):
+            self._background = compatibility.pooled_background(self.measures.properties, records)
 
     def finish(self) -> None:
-        """Write down what was set aside, in the order of the input, and what the run was like."""
+        """Write down what the run was like: of the whole first, then of each record in order."""
+        if longer := self.planner.longer_than_trained:
+            self.result.note(
+                f"{longer} protein(s) longer than the {self.planner.trained_residues} residues "
+                "that the model was trained on; its positions have no limit, so they were analysed"
+            )
+        for name in self.result.unknown_properties:
+            self.result.note(unknown_note(name))
         for remark in sorted(self._remarks, key=lambda remark: remark.number):
             if isinstance(remark.what, str):
                 self.result.notes.append(remark.what)
             else:
                 self.result.note(remark.what)
         self._remarks = []
-        if longer := self.planner.longer_than_trained:
-            self.result.note(
-                f"{longer} protein(s) longer than the {self.planner.trained_residues} residues "
-                "that the model was trained on; its positions have no limit, so they were analysed"
-            )
-        if self.result.analysed:
-            for prop, known in zip(
-                self.measures.properties,
-                self.result.totals["background_den"].to_int64(),
-                strict=True,
-            ):
-                if not known:
-                    self.result.note(f"{prop.name}: known for no residue of any analysed protein")
+        self.result.protein_digests = np.unique(np.array(self._digests, dtype=np.uint64))
+        if self._background is not None:
+            *numbers, notes = self._background
+            with uninterrupted():
+                compatibility.replace_background(self.result, *numbers)
+            self.result.notes.extend(notes)
         self.result.run = [
             {
                 "started": self._began.isoformat(timespec="seconds"),
@@ -267,26 +279,47 @@ class _Run:
             }
         ]
 
-    def _run(self, pack: Pack) -> None:
-        """Run a pack and add it to the result; protein by protein where something is not finite."""
-        batch = self._forward(pack)
-        if not batch.not_finite():
-            batch.add_to(self.result, *pack.background, pack.n_residues)
-            self._tokens += pack.n_tokens
-        elif len(pack.entries) > 1:
-            for entry in pack.entries:
-                self._run(self.planner.pack([entry]))
-        else:
-            entry = pack.entries[0]
-            reason = (
-                f"NaN or infinity among the attention scores of {self.model.name} in "
-                f"{self.model.dtype}; expected finite numbers. Check the weights, or use float32"
-            )
+    def _run(self, entries: Sequence[Entry], pack: Pack | None = None) -> None:
+        """Add proteins to the result; one by one where they cannot be run together."""
+        reason = self._attempt(entries, pack)
+        if reason is not None and len(entries) > 1:
+            for entry in entries:
+                self._run([entry])
+        elif reason is not None:
+            (entry,) = entries
             self._remark(Remark(entry.number, SetAside(entry.id, "failed", reason, entry.source)))
+
+    def _attempt(self, entries: Sequence[Entry], pack: Pack | None) -> str | None:
+        """Run a pack and add it to the result; where that fails nothing is added.
+
+        Returns
+        -------
+        str or None
+            Why it failed.
+        """
+        try:
+            pack = pack or self.planner.pack(entries)
+            batch = self._forward(pack)
+            if batch.not_finite():
+                return (
+                    f"NaN or infinity among the attention scores of {self.model.name} in "
+                    f"{self.model.dtype}; expected finite numbers. Check the weights, or use "
+                    "float32"
+                )
+            with uninterrupted():  # both or neither: a protein counts once its digest is known
+                batch.add_to(self.result, *pack.background, pack.n_residues)
+                self._digests.extend(entry.digest for entry in pack.entries)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return out_of_memory(error)
+        finally:
+            self._batch = None  # its memory is needed for the next one
+        self._tokens += pack.n_tokens
+        return None
 
     def _forward(self, pack: Pack) -> BatchStatistics:
         device = self.model.device
-        self._pack = pack
         self._cu_seqlens, self._residues = pack.cu_seqlens.to(device), pack.residues.to(device)
         self._batch = BatchStatistics(
             self.measures,
@@ -343,31 +376,8 @@ def _source(proteins: Any) -> ProteinSource:
     return proteins if hasattr(proteins, "records") else load_proteins(proteins)
 
 
-def _describe(model: Model) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "family": model.family,
-        "digest": model.digest,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "layers": model.n_layers,
-        "heads": model.n_heads,
-    }
-
-
-def _check_count(name: str, value: int | None, optional: bool = False) -> None:
-    if optional and value is None:
+def _check_count(name: str, value: int | None) -> None:
+    if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name}: expected an integer of at least 1, got {value!r}")
-
-
-@contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Give torch, and with it the kernels, a number of threads for a while."""
-    usual = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
+        raise ArgumentError(f"{name}: expected None or an integer of at least 1, got {value!r}")

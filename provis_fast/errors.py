@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from os import PathLike
 
+#: `extra` of a log message whose content a result keeps as well (`HeadStatistics.notes` and
+#: `set_aside`): where those are shown, the message is told once only.
+NOTED = {"noted": True}
+
 
 class ProvisError(Exception):
     """Base class of every exception that this package raises on purpose."""

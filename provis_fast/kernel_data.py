@@ -9,7 +9,7 @@ from torch import Tensor
 
 from provis_fast.errors import ArgumentError, NumericalError
 
-#: Number of the property kinds in the kernels; csrc/core/channels.h has the same.
+#: Numbers of `PropertyKind` in csrc/include/provis/attention_statistics.h.
 KIND = {
     "key_class": 0,
     "query_class": 1,
@@ -22,6 +22,12 @@ KIND = {
 FIXED_POINT = 1 << 32
 #: Values of key-value properties are rounded to multiples of 1 / VALUE_FIXED_POINT.
 VALUE_FIXED_POINT = 1 << 16
+#: Largest absolute value of a key value.
+MAX_VALUE = 1 << 20
+#: Most that residues x largest absolute key value of a sequence may be. Values weighted by
+#: attention are added in multiples of 2**-32, of which 63 bits hold 2**31; the rest is room for
+#: rounding. Sums over arcs, 1 / threshold in a row at most, fit too for thresholds from 2e-5.
+MAX_VALUE_SUM = 2_000_000_000
 #: Marks an unknown value in `PropertyBatch.values`.
 UNKNOWN_VALUE = -(1 << 63)
 
@@ -46,7 +52,7 @@ class PropertyBatch(NamedTuple):
     labels : Tensor, int16 [R, tokens]
         Class ids. Negative is unknown; C (K for class pairs) or more is known, of no class.
     values : Tensor, int64 [V, tokens]
-        round(value * 2**16), or `UNKNOWN_VALUE`.
+        round(value * 2**16), or `UNKNOWN_VALUE`; see `MAX_VALUE` and `MAX_VALUE_SUM`.
     pairs : Tensor, int32 [words]
         Bitmaps; see `pair_offsets`.
     pair_offsets : Tensor, int64 [N, S]
@@ -126,10 +132,12 @@ class AttentionStatistics(NamedTuple):
     arcs : Tensor, int64 [S, thresholds, H]
     eligible : Tensor, int64 [S, thresholds, H, P]
     counts : Tensor, int64 [S, thresholds, H, C]
-        Key values stand in units of 2**-16.
+        Arcs of each class. Of a key value: the sum over arcs of round(value * 2**16), an exact
+        integer; divide it by `VALUE_FIXED_POINT` (2**16) to have it in the value's own unit.
     mass : Tensor, float64 [S, H]
     mass_known : Tensor, float64 [S, H, P]
     mass_sums : Tensor, float64 [S, H, C]
+        Attention on each class. Of a key value: the weighted sum in the value's own unit.
     received : Tensor, float64 [H, tokens]
     entropy : Tensor, float64 [S, H]
         Nats, summed over the residues of a sequence.

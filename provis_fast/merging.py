@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.outcome import unknown_note
 from provis_fast.statistics import HeadStatistics
 
 
@@ -13,6 +16,10 @@ def merge(
     results: Iterable[HeadStatistics], *, allow_partial: bool = False, allow_overlap: bool = False
 ) -> HeadStatistics:
     """Pool results of one analysis over different proteins, exactly.
+
+    Every protein must be in one result only: proteins are known by digests of id and sequence, and
+    two results that share one are refused. What goes unnoticed is the same sequence under another
+    id, and what `attach` has seen, which has no ids.
 
     Totals do not depend on the order of `results` or on how they are grouped. Lists (inputs,
     records set aside, notes) are joined in the order given.
@@ -24,8 +31,7 @@ def merge(
     allow_partial : bool
         Also take results of interrupted analyses; the pooled result is then marked incomplete.
     allow_overlap : bool
-        Also take results that were computed from the same input file, whose proteins may then count
-        twice.
+        Also take results that share proteins, which then count twice.
 
     Returns
     -------
@@ -98,14 +104,25 @@ def _identity(result: HeadStatistics) -> dict[str, Any]:
 
 
 def _check_other_inputs(first: HeadStatistics, other: HeadStatistics, number: int) -> None:
+    """Refuse proteins that stand in both results, as far as both tell which ones they hold."""
+    shared = len(np.intersect1d(first.protein_digests, other.protein_digests))
+    if shared:
+        raise ResultError(
+            f"result {number} and an earlier one hold the same {shared:,} protein(s) (same id, "
+            f"same sequence), of {other.analysed:,} in result {number}: they would count twice. "
+            "Analyse every protein once, or let them count twice with allow_overlap=True "
+            "(--allow-overlap)"
+        )
+    if all(len(result.protein_digests) == result.analysed for result in (first, other)):
+        return
     seen = {entry.get("sha256"): entry for entry in first.inputs if entry.get("sha256")}
     again = [entry.get("path") for entry in other.inputs if entry.get("sha256") in seen]
     if again:
         raise ResultError(
             f"result {number} was computed from input that an earlier one was computed from too "
-            f"({', '.join(map(str, again[:5]))}{', ...' if len(again) > 5 else ''}): its proteins "
-            "would count twice. If they are different proteins of that file, merge with "
-            "allow_overlap=True (--allow-overlap)"
+            f"({', '.join(map(str, again[:5]))}{', ...' if len(again) > 5 else ''}), and they do "
+            "not say which of its proteins they hold: those in both would count twice. If they "
+            "are different ones, merge with allow_overlap=True (--allow-overlap)"
         )
 
 
@@ -117,7 +134,13 @@ def _pool(pooled: HeadStatistics, result: HeadStatistics) -> None:
     pooled.set_aside += result.set_aside
     pooled.run += result.run
     pooled.complete &= result.complete
-    pooled.notes = list(dict.fromkeys([*pooled.notes, *result.notes]))
+    pooled.protein_digests = np.union1d(pooled.protein_digests, result.protein_digests)
+    notes = list(dict.fromkeys([*pooled.notes, *result.notes]))
+    if "background" not in pooled.options:  # else the totals do not tell what was known here
+        unknown = {unknown_note(name) for name in pooled.unknown_properties}
+        known = {unknown_note(spec.name) for spec in pooled.properties} - unknown
+        notes = [note for note in notes if note not in known]
+    pooled.notes = notes
     for name in ("versions", "settings"):
         mine, theirs = getattr(pooled, name), getattr(result, name)
         united = {

@@ -12,7 +12,6 @@ fake implementation and passes `torch.library.opcheck`, so they can stand inside
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -20,16 +19,22 @@ from torch import Tensor
 
 from provis_fast import _kernels  # noqa: F401  (registers torch.ops.provis_fast.*)
 from provis_fast.arguments import (
+    NO_PROPERTIES,
     check_accumulators,
     check_attention,
+    check_integer,
     check_properties,
+    check_scale,
     check_thresholds,
+    check_value_sums,
+    given_properties,
     key_mask_parts,
 )
 from provis_fast.errors import ArgumentError
 from provis_fast.kernel_data import (
     FIXED_POINT,
     KIND,
+    VALUE_FIXED_POINT,
     Accumulators,
     AttentionStatistics,
     PropertyBatch,
@@ -39,14 +44,13 @@ from provis_fast.kernel_data import (
 __all__ = [
     "FIXED_POINT",
     "KIND",
+    "VALUE_FIXED_POINT",
     "Accumulators",
     "AttentionStatistics",
     "PropertyBatch",
     "attention_statistics",
     "attention_statistics_",
 ]
-
-_NO_PROPERTIES = PropertyBatch.empty()
 
 
 def attention_statistics_(
@@ -88,7 +92,8 @@ def attention_statistics_(
         First token of each packed sequence, and T at the end. None means the batched layout.
     key_mask : Tensor, optional
         [T] or [B, L]. bool: True where the key may be attended. Floating: added to the scores
-        (natural log units); -inf forbids the key. Forbidden tokens take no part in statistics.
+        (natural log units); -inf forbids the key, and so does -1e30 or less, or the least number
+        of the dtype (``torch.finfo(dtype).min``). Forbidden tokens take no part in statistics.
     residues : Tensor, bool [T] or [B, L], optional
         Tokens that stand for residues. Default: all that `key_mask` allows.
     properties : PropertyBatch, optional
@@ -115,11 +120,11 @@ def attention_statistics_(
         particular order. `arc_total` counts all arcs, also those beyond N.
     flags : Tensor, int32 [S], optional
         Bit 0: NaN or infinity among the scores of a sequence. Bit 1: `arc_index` was too small.
-        What is in the other accumulators is then not to be used.
+        What is in the other accumulators is then not to be used; needed with any of them.
     return_lse : bool
         Also return the log-sum-exp of the rows.
     num_threads : int, optional
-        Default `torch.get_num_threads()`.
+        At least 1; default `torch.get_num_threads()`.
 
     Returns
     -------
@@ -131,18 +136,18 @@ def attention_statistics_(
     Raises
     ------
     ArgumentError
-        Shapes, dtypes or devices that do not fit together; a threshold outside (0, 1].
+        Shapes, dtypes or devices that do not fit together; a threshold outside (0, 1]; key values
+        whose sums would leave 64 bits; NaN in `key_mask`; an input that requires grad while
+        gradients are recorded. There is no backward pass: call under ``torch.no_grad()``.
     """
     layout = check_attention(query, key, value, cu_seqlens, key_mask, residues, relative_bias)
     thresholds = check_thresholds(thresholds)
-    if scale is None:
-        scale = layout[3] ** -0.5
-    elif not 0.0 < scale < math.inf:
-        raise ArgumentError(f"scale: expected a positive number, got {scale!r}")
-    if properties is None:
-        properties = _NO_PROPERTIES if query.is_cpu else PropertyBatch.empty(query.device)
-    else:
-        check_properties(properties, *layout[:2])
+    scale = check_scale(scale, layout[3])
+    num_threads = 0 if num_threads is None else check_integer("num_threads", num_threads, 1)
+    properties = given_properties(properties, query.device)
+    if properties is not NO_PROPERTIES:
+        check_properties(properties, *layout[:2], query.device)
+        check_value_sums(properties, cu_seqlens, key_mask, residues, *layout[:2])
     accumulators = Accumulators(
         arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
     )
@@ -168,10 +173,10 @@ def attention_statistics_(
         properties.pair_offsets,
         list(properties.bin_starts),
         list(thresholds),
-        float(scale),
+        scale,
         *accumulators,
         return_lse,
-        num_threads or 0,
+        num_threads,
     )
     return (output if value is not None else None), (lse if return_lse else None)
 
@@ -225,12 +230,12 @@ def attention_statistics(
     """
     if weighting not in ("arcs", "attention", "both"):
         raise ArgumentError(f'weighting: expected "arcs", "attention" or "both", got {weighting!r}')
-    thresholds = (thresholds,) if isinstance(thresholds, (int, float)) else tuple(thresholds)
+    thresholds = check_thresholds(thresholds)
+    max_arcs = check_integer("max_arcs", max_arcs, 0)
     sequences, tokens, heads, _ = check_attention(
         query, key, value, cu_seqlens, key_mask, residues, relative_bias
     )
-    if properties is None:
-        properties = PropertyBatch.empty(query.device)
+    properties = given_properties(properties, query.device)
     if weighting != "attention" and not thresholds:
         raise ArgumentError("thresholds: expected at least one threshold in (0, 1], got none")
 

@@ -8,7 +8,9 @@ bitmaps) needs no model and runs in a thread of its own while the model works on
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from provis_fast.errors import ArgumentError, InputError
+from provis_fast.errors import NOTED, ArgumentError, InputError
 from provis_fast.kernel_data import PropertyBatch
 from provis_fast.properties.base import Property
 from provis_fast.properties.batch import EncodedProtein, build_batch, encode_protein
@@ -32,6 +34,10 @@ logger = logging.getLogger(__name__)
 #: Records per block. Small, so that the model starts soon after the first file is read: packs have
 #: no padding, and gain nothing from proteins of equal length.
 BLOCK_RECORDS = 128
+#: What torch and the libraries below it say when memory does not suffice.
+_NO_MEMORY = re.compile(
+    "out of memory|not enough memory|can't allocate|ALLOC_FAILED", re.IGNORECASE
+)
 
 
 class Entry(NamedTuple):
@@ -46,6 +52,8 @@ class Entry(NamedTuple):
         Special tokens included.
     n_residues : int
     encoded : EncodedProtein
+    digest : int
+        Of the whole protein; see `protein_digest`.
     """
 
     number: int
@@ -54,6 +62,7 @@ class Entry(NamedTuple):
     tokens: np.ndarray
     n_residues: int
     encoded: EncodedProtein
+    digest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,9 +191,33 @@ class PackPlanner:
                     except (InputError, ArgumentError) as error:
                         yield Remark(number, _failed(protein, error))
                         continue
+                    except (MemoryError, RuntimeError) as error:
+                        if not is_out_of_memory(error):
+                            raise
+                        reason = out_of_memory(error)
+                        yield Remark(number, SetAside(protein.id, "failed", reason, protein.source))
+                        continue
                     yield from self._notes(number, protein)
                 if entries:
-                    yield self.pack(entries)
+                    yield from self._packed(entries)
+
+    def _packed(self, entries: list[Entry]) -> Iterator[Pack | Remark]:
+        """One pack, or one of each protein where memory does not suffice for them together."""
+        try:
+            packs = [self.pack(entries)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            packs, reason = [], out_of_memory(error)
+        yield from packs
+        if packs:
+            return
+        if len(entries) > 1:
+            for entry in entries:
+                yield from self._packed([entry])
+        else:
+            (entry,) = entries
+            yield Remark(entry.number, SetAside(entry.id, "failed", reason, entry.source))
 
     def pack(self, entries: Sequence[Entry]) -> Pack:
         """Lay proteins one after the other."""
@@ -214,8 +247,9 @@ class PackPlanner:
     def _tokens(self, protein: Protein) -> np.ndarray:
         n, limit = self._n_residues(protein), self.model.max_residues
         if limit is not None and n > limit:
+            cut = "" if n == len(protein) else f", of which max_length={n} keeps {n}"
             raise _TooLongError(
-                f"{n} residues, but {self.model.name} has positions for {limit}; "
+                f"{len(protein)} residues{cut}, but {self.model.name} has positions for {limit}; "
                 f"cut proteins with max_length={limit} (--max-length {limit}) to keep their start"
             )
         return self.model.tokens.encode(protein.sequence[:n])
@@ -230,7 +264,8 @@ class PackPlanner:
             n_residues=n,
             every_pair_known=self.every_pair_known,
         )
-        return Entry(number, protein.id, protein.source, tokens, n, encoded)
+        digest = protein_digest(protein)
+        return Entry(number, protein.id, protein.source, tokens, n, encoded, digest)
 
     def _notes(self, number: int, protein: Protein) -> Iterator[Remark]:
         for note in protein.notes:
@@ -249,7 +284,14 @@ class PackPlanner:
                     n,
                     trained,
                     self.model.name,
+                    extra=NOTED,
                 )
+
+
+def protein_digest(protein: Protein) -> int:
+    """64 bits of BLAKE2b over id, line feed and sequence: tells the same protein in two results."""
+    text = f"{protein.id}\n{protein.sequence}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
@@ -281,6 +323,23 @@ def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         packs[-1].append(index)
         room -= lengths[index]
     return packs
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception says that memory, of the machine or a device, does not suffice."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # Torch's CPU allocator, and libraries of GPUs, have no class of their own.
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def out_of_memory(error: Exception) -> str:
+    """Reason for a protein that does not fit into memory even alone."""
+    first_line = (str(error) or type(error).__name__).splitlines()[0]
+    return (
+        f"not enough memory for this protein: {first_line[:200]}; cut it with max_length "
+        "(--max-length), or use fewer properties, or a larger machine"
+    )
 
 
 class _TooLongError(Exception):

@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 
 from provis_fast.arguments import (
+    check_accumulators,
     check_attention,
+    check_integer,
     check_properties,
+    check_scale,
     check_thresholds,
+    check_value_sums,
+    given_properties,
     key_mask_parts,
 )
 from provis_fast.kernel_data import (
@@ -60,11 +65,19 @@ def attention_statistics_(
         query, key, value, cu_seqlens, key_mask, residues, relative_bias
     )
     thresholds = check_thresholds(thresholds)
-    if properties is None:
-        properties = PropertyBatch.empty(query.device)
-    check_properties(properties, sequences, tokens)
-    if scale is None:
-        scale = head_size**-0.5
+    properties = given_properties(properties, query.device)
+    check_properties(properties, sequences, tokens, query.device)
+    check_value_sums(properties, cu_seqlens, key_mask, residues, sequences, tokens)
+    check_accumulators(
+        Accumulators(arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags),
+        sequences,
+        tokens,
+        heads,
+        len(thresholds),
+        properties.channels,
+        query.device,
+    )
+    scale = check_scale(scale, head_size)
     allowed, additive = key_mask_parts(key_mask)
     allowed = (
         torch.ones(tokens, dtype=torch.bool) if allowed is None else allowed.reshape(tokens).cpu()
@@ -163,9 +176,9 @@ def attention_statistics(
     num_threads: int | None = None,
 ) -> AttentionStatistics:
     """Twin of `provis_fast.ops.attention_statistics`."""
-    thresholds = (thresholds,) if isinstance(thresholds, (int, float)) else tuple(thresholds)
-    if properties is None:
-        properties = PropertyBatch.empty()
+    thresholds = check_thresholds(thresholds)
+    max_arcs = check_integer("max_arcs", max_arcs, 0)
+    properties = given_properties(properties, query.device)
     sequences, tokens, heads, _ = check_attention(
         query, key, value, cu_seqlens, key_mask, residues, relative_bias
     )

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from provis_fast.errors import ArgumentError
 from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, as_json
 from provis_fast.totals import Channels, Totals
@@ -64,6 +67,9 @@ class HeadStatistics(HeadArrays):
         What differs from run to run: times, host, threads.
     complete : bool
         False where the analysis was interrupted.
+    protein_digests : uint64 [proteins]
+        One number for each protein analysed (of its id and sequence), sorted; by them `merge` knows
+        a protein again. Those of somebody else's forward passes (`attach`) have none.
     """
 
     layers: tuple[int, ...]
@@ -87,6 +93,7 @@ class HeadStatistics(HeadArrays):
     notes: list[str] = field(default_factory=list)
     run: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = True
+    protein_digests: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @classmethod
     def empty(
@@ -232,6 +239,14 @@ class HeadStatistics(HeadArrays):
         """Records read: analysed + skipped + failed."""
         return self.analysed + len(self.set_aside)
 
+    @property
+    def unknown_properties(self) -> list[str]:
+        """Properties known for no residue, or no pair of residues, of any analysed protein."""
+        if not self.analysed:
+            return []
+        known = self.totals["background_den"].to_float64()
+        return [spec.name for spec, n in zip(self.properties, known, strict=True) if not n]
+
     def index(self, property_name: str) -> int:
         """Position of a property in `properties`; ArgumentError where there is none."""
         return self._by_property("properties", int)[property_name]
@@ -241,6 +256,7 @@ class HeadStatistics(HeadArrays):
         return replace(
             self,
             totals=self.totals.copy(),
+            protein_digests=self.protein_digests.copy(),
             inputs=list(self.inputs),
             set_aside=list(self.set_aside),
             notes=list(self.notes),
@@ -252,10 +268,14 @@ class HeadStatistics(HeadArrays):
 
     def equals(self, other: HeadStatistics) -> bool:
         """Whether everything but `run` is the same, totals to the last bit."""
-        return self.totals.equals(other.totals) and all(
-            getattr(self, f.name) == getattr(other, f.name)
-            for f in fields(self)
-            if f.name not in ("totals", "run")
+        return (
+            self.totals.equals(other.totals)
+            and np.array_equal(self.protein_digests, other.protein_digests)
+            and all(
+                getattr(self, f.name) == getattr(other, f.name)
+                for f in fields(self)
+                if f.name not in ("totals", "protein_digests", "run")
+            )
         )
 
     def top_heads(
@@ -297,10 +317,15 @@ class HeadStatistics(HeadArrays):
         arcs = ""
         if self.weighting != "attention":
             arcs = f", {int(self.arcs.reshape(len(self.thresholds), -1)[0].sum()):,} arcs"
+        aside = "".join(
+            f"; {number:,} {status}"
+            for status, number in (("skipped", self.skipped), ("failed", self.failed))
+            if number
+        )
         return (
             f"<HeadStatistics of {model}: {len(self.layers)} layers x {self.n_heads} heads, {what}"
             f"{thresholds if self.thresholds else ''}; {self.analysed:,} proteins{arcs}"
-            f"{'' if self.complete else '; INCOMPLETE'}>"
+            f"{aside}{'' if self.complete else '; INCOMPLETE'}>"
         )
 
     def _repr_html_(self) -> str:

@@ -14,13 +14,18 @@ from 1 in all of them.
     The exact totals, from which everything else can be made again. Each total of
     `provis_fast.totals.Totals` is two tensors, ``NAME.hi`` (int64) and ``NAME.lo`` (uint64); the
     number is ``hi * 2**64 + lo``. Shapes and units stand there; the manifest lists the channels.
+    ``proteins`` (int64 [2]): proteins analysed, and their residues, as in the manifest.
+    ``protein_digests`` (uint64, sorted): for each protein analysed the BLAKE2b digest of 8
+    bytes, little endian, over id, line feed and sequence. Results that share one hold
+    the same protein, and do not merge. Empty for proteins without ids (`provis_fast.attach`).
 ``manifest.json``
     ``format``, ``format_version``; ``complete`` (false for an interrupted analysis); ``versions``
     and ``settings`` (lists: a merged result may have several); ``model``; ``options`` (all resolved
     options on which the numbers depend); ``properties``; ``channels``; ``inputs`` (path, sha256,
-    bytes); ``proteins`` (read = analysed + skipped + failed, residues, and every record set aside
-    with its reason); ``notes``; ``files`` (sha256 of the others); ``run`` (everything that differs
-    from one run to the next: times, host, threads).
+    bytes; of a file that cannot be read these two are null, and ``error`` says why); ``proteins``
+    (read = analysed + skipped + failed, residues, and every record set aside with its reason);
+    ``notes``; ``files`` (sha256 of the others); ``run`` (everything that differs from one run to
+    the next: times, host, threads).
 
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled.
 """
@@ -42,13 +47,19 @@ from typing import Any
 import numpy as np
 
 from provis_fast.atomic import cannot_write, replaced_folder
-from provis_fast.errors import ResultError
-from provis_fast.fixed128 import Int128
-from provis_fast.statistics import HeadStatistics, PropertySpec
+from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.reading import (
+    FORMAT,
+    FORMAT_VERSION,
+    check_manifest,
+    read_counts,
+    read_manifest,
+    rebuild,
+    warn_of_changed_tables,
+)
+from provis_fast.statistics import HeadStatistics
 from provis_fast.tables import COLUMNS, blocks, columns, heads_table
 
-FORMAT = "provis_fast.result"
-FORMAT_VERSION = 1
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
 """Files of a result, the manifest last."""
 
@@ -90,6 +101,9 @@ def save(result: HeadStatistics, folder: str | PathLike[str]) -> None:
 def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadStatistics:
     """Read a saved result; exactly what was saved.
 
+    A table (heads.csv, heads.parquet) that was changed since is warned of in the log, no more: all
+    numbers come from the counts.
+
     Parameters
     ----------
     folder : str or path
@@ -102,19 +116,22 @@ def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadSta
         No result there, files damaged or of an unknown version, or an incomplete result.
     """
     folder = Path(folder)
-    head = _read_manifest(folder)
-    if not head.get("complete") and not allow_partial:
+    head = read_manifest(folder)
+    check_manifest(folder, head)
+    if not head["complete"] and not allow_partial:
         raise ResultError(
             f"{folder}: incomplete, its analysis was interrupted. Run the analysis again, or use "
             "what there is with allow_partial=True (--allow-partial)"
         )
     try:
-        return _rebuild(head, _read_counts(folder, head))
+        result = rebuild(head, read_counts(folder, head))
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(
             f"{folder}: manifest.json and counts.safetensors do not fit together "
             f"({type(error).__name__}: {error}); restore the folder from a copy or run it again"
         ) from error
+    warn_of_changed_tables(folder, head)
+    return result
 
 
 def check_writable(folder: str | PathLike[str]) -> Path:
@@ -129,16 +146,20 @@ def check_writable(folder: str | PathLike[str]) -> Path:
 
     Raises
     ------
+    ArgumentError
+        An empty name.
     ResultError
         Something else stands there, or the place cannot be written.
     """
+    if not os.fspath(folder):
+        raise ArgumentError("folder: expected the name of a folder, got ''")
     target = Path(os.path.realpath(folder))
     try:
         if target.is_dir():
             others = sorted(entry.name for entry in target.iterdir() if entry.name not in FILES)
             is_result = (target / "manifest.json").is_file()
             if is_result:
-                _read_manifest(target)
+                read_manifest(target)
             if others or (any(target.iterdir()) and not is_result):
                 found = ", ".join(others[:3] or ["files without manifest.json"])
                 raise ResultError(
@@ -267,80 +288,7 @@ def _counts(result: HeadStatistics) -> bytes:
     for name, total in result.totals.items():
         tensors[f"{name}.hi"] = np.ascontiguousarray(total.hi)
         tensors[f"{name}.lo"] = np.ascontiguousarray(total.lo)
+    tensors["proteins"] = np.array([result.analysed, result.residues], dtype=np.int64)
+    tensors["protein_digests"] = np.ascontiguousarray(result.protein_digests)
     # One entry only: safetensors does not keep the order of several.
     return to_bytes(tensors, metadata={"format": f"{FORMAT}.counts/{FORMAT_VERSION}"})
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        head = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ResultError(
-            f"{folder}: no result here (manifest.json is missing); give a folder that "
-            "`provis-fast analyze --out` or `HeadStatistics.save` has written"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        found = head.get("format") if isinstance(head, dict) else type(head).__name__
-        raise ResultError(f'{path}: expected "format": "{FORMAT}", got {found!r}')
-    version = head.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ResultError(
-            f"{path}: format version {version} of {FORMAT} is not known, this provis_fast reads "
-            f"version {FORMAT_VERSION}; use the release that wrote it: {head.get('versions')}"
-        )
-    return head
-
-
-def _read_counts(folder: Path, head: dict[str, Any]) -> dict[str, Int128]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    path = folder / "counts.safetensors"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error})") from error
-    if hashlib.sha256(content).hexdigest() != head.get("files", {}).get(path.name):
-        raise ResultError(
-            f"{path}: its digest is not the one in manifest.json: the file was changed or damaged; "
-            "restore it from a copy, or run the analysis again"
-        )
-    try:
-        tensors = from_bytes(content)
-    except SafetensorError as error:
-        raise ResultError(f"{path}: not a safetensors file ({error})") from error
-    names = sorted({name.rpartition(".")[0] for name in tensors})
-    return {name: Int128(tensors[f"{name}.hi"], tensors[f"{name}.lo"]) for name in names}
-
-
-def _rebuild(head: dict[str, Any], arrays: dict[str, Int128]) -> HeadStatistics:
-    options, proteins, model = dict(head["options"]), head["proteins"], dict(head["model"])
-    result = HeadStatistics.empty(
-        [layer - 1 for layer in options.pop("layers")],
-        model.pop("n_layers"),
-        model.pop("n_heads"),
-        options.pop("thresholds"),
-        options.pop("scalar_threshold"),
-        [
-            PropertySpec(p["name"], p["kind"], tuple(p["classes"]), p["options"])
-            for p in head["properties"]
-        ],
-        options.pop("weighting"),
-        options.pop("min_arcs"),
-        options.pop("compat"),
-        model,
-        head["inputs"],
-        entropy=options.pop("entropy"),
-        options=options,
-        versions={name: tuple(values) for name, values in head["versions"].items()},
-        settings={name: tuple(values) for name, values in head["settings"].items()},
-        run=head["run"],
-    )
-    result.totals.fill(arrays)
-    result.analysed, result.residues = proteins["analysed"], proteins["residues"]
-    result.set_aside, result.notes = proteins["set_aside"], head["notes"]
-    result.complete = head["complete"]
-    return result

@@ -211,7 +211,11 @@ def headings_and_rows(result: HeadStatistics, k: int = 5) -> tuple[list[str], li
     amount = "n" if result.thresholds else "attention"
     headings = ["property", "class", "head", "share", "background", "favoured", amount]
     rows = []
+    unknown = result.unknown_properties
     for spec in result.properties:
+        if spec.name in unknown:
+            rows.append([spec.name, "", "-", "unknown in this input", "", "", ""])
+            continue
         classes = spec.classes if len(spec.classes) <= 4 else (None,)
         for class_name in classes:
             best = top_heads(result, spec.name, class_name, k)

@@ -23,7 +23,7 @@ from provis_fast.accumulate import BatchStatistics, Measures
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import route, routed, weights_digest
 from provis_fast.properties import Property
-from provis_fast.properties.batch import build_batch, encode_protein
+from provis_fast.properties.batch import build_batch, encode_no_residues, encode_protein
 from provis_fast.proteins import Protein, SetAside
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap_tokens import Residues, TokenLetters, TokenProtein
@@ -147,7 +147,8 @@ class Tap:
         Parameters
         ----------
         proteins : Protein or iterable of Protein
-            One for each sequence, with as many residues as the sequence has residue tokens.
+            One for each sequence that has residues, with as many as it has residue tokens. Rows of
+            nothing but padding are passed over.
 
         Raises
         ------
@@ -259,13 +260,17 @@ class _ForwardPass:
                 f"attach: expected packed sequences (cu_seq_lens_q) in one row, got {n_rows} rows"
             )
         places = [np.flatnonzero(flat[begin:end]) for begin, end in pairwise(bounds)]
-        self._proteins = _proteins_of(
-            measures.properties, letters, expected, input_ids, flat, places, bounds
+        # Pipelines fill batches up with rows of padding, which stand for no protein.
+        sequences = [s for s, place in enumerate(places) if len(place)]
+        proteins = _proteins_of(
+            measures.properties, letters, expected, input_ids, sequences, places, bounds
         )
-        sizes = np.diff(bounds)
+        self._proteins = dict(zip(sequences, proteins, strict=True))
         self._encoded = [
-            encode_protein(measures.properties, protein, int(n), place)
-            for protein, n, place in zip(self._proteins, sizes, places, strict=True)
+            encode_protein(measures.properties, self._proteins[s], int(n), place)
+            if s in self._proteins
+            else encode_no_residues(measures.properties, int(n))
+            for s, (n, place) in enumerate(zip(np.diff(bounds), places, strict=True))
         ]
         properties = build_batch(
             measures.properties, self._encoded, len(flat), flat, present.device
@@ -302,7 +307,7 @@ class _ForwardPass:
 
     def add_to(self, result: HeadStatistics) -> None:
         """Add the batch to the result, unless something in it was not finite."""
-        bad = self._statistics.not_finite()
+        bad = [s for s in self._statistics.not_finite() if s in self._proteins]
         for number in bad:
             protein = self._proteins[number].id
             result.note(SetAside(protein, "failed", "NaN or infinity among its attention scores"))
@@ -311,8 +316,8 @@ class _ForwardPass:
             result,
             np.stack([e.numerators for e in self._encoded]),
             np.stack([e.denominators for e in self._encoded]),
-            np.array([len(protein) for protein in self._proteins]),
-            leave_out=bad,
+            np.array([len(self._proteins.get(s, ())) for s in range(len(self._encoded))]),
+            leave_out=[*bad, *(s for s in range(len(self._encoded)) if s not in self._proteins)],
         )
 
 
@@ -321,11 +326,11 @@ def _proteins_of(
     letters: TokenLetters | None,
     expected: list[Protein] | None,
     input_ids: Tensor | None,
-    is_residue: np.ndarray,  # bool [tokens]
-    places: list[np.ndarray],
+    sequences: list[int],
+    places: list[np.ndarray],  # residue tokens of all sequences
     bounds: np.ndarray,  # int64 [S + 1]
 ) -> Sequence[Protein | TokenProtein]:
-    """The protein of each sequence: as announced, or as its tokens spell it."""
+    """The protein of each of `sequences`: as announced, or as its tokens spell it."""
     ids = None if input_ids is None else input_ids.reshape(-1).cpu().numpy()
     if expected is None:
         wanting = [prop.name for prop in properties if not prop.from_sequence]
@@ -344,16 +349,17 @@ def _proteins_of(
         return [
             TokenProtein(
                 f"sequence {s} of the batch",
-                letters.spell(ids[begin + place]) if spelled else " " * len(place),
+                letters.spell(ids[bounds[s] + places[s]]) if spelled else " " * len(places[s]),
             )
-            for s, (begin, place) in enumerate(zip(bounds[:-1], places, strict=True))
+            for s in sequences
         ]
-    if len(expected) != len(places):
+    if len(expected) != len(sequences):
         raise ArgumentError(
-            f"proteins: tap.expect announced {len(expected)}, the forward pass has {len(places)} "
-            "sequences; announce one for each"
+            f"proteins: tap.expect announced {len(expected)}, the forward pass has "
+            f"{len(sequences)} sequences with residues; announce one for each"
         )
-    for protein, place, begin in zip(expected, places, bounds[:-1], strict=True):
+    for protein, s in zip(expected, sequences, strict=True):
+        place, begin = places[s], bounds[s]
         if len(protein) != len(place):
             raise ArgumentError(
                 f"proteins: {protein.id!r} has {len(protein)} residues, its sequence in the batch "

@@ -119,6 +119,31 @@ def test_expectations_are_checked(bert):
     assert tap.result().analysed == 2
 
 
+def test_rows_of_padding_are_no_proteins(bert):
+    """Data loaders fill up their last batch."""
+    model, tokenizer, ours = bert
+    proteins = analysis_cases.random_proteins([40, 77])
+    properties = [*PROPERTIES, "contact", "binding_site"]
+    inputs = tokenised(tokenizer, proteins, " ")
+    ids = inputs["input_ids"].new_full((4, 79), tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    ids[[0, 2]], mask[[0, 2]] = inputs["input_ids"], inputs["attention_mask"]
+    with torch.no_grad(), pf.attach(model, tokenizer, properties, weighting="both") as tap:
+        tap.expect(proteins)
+        model(input_ids=ids, attention_mask=mask)
+        tap.expect([])
+        model(input_ids=ids[1:2], attention_mask=mask[1:2])  # nothing at all
+        tap.expect(proteins * 2)
+        with pytest.raises(ArgumentError, match="announced 4, the forward pass has 2 sequences"):
+            model(input_ids=ids, attention_mask=mask)
+    with torch.no_grad(), pf.attach(model, tokenizer, PROPERTIES) as from_tokens:
+        model(input_ids=ids, attention_mask=mask)
+    for result, names in ((tap.result(), properties), (from_tokens.result(), PROPERTIES)):
+        alone = pf.analyze(ours, proteins, names)
+        assert_same_statistics(result, alone, names, arcs_apart=2)
+        assert (result.analysed, result.residues, result.set_aside) == (2, 117, [])
+
+
 def test_packed_rows(bert):
     model, tokenizer, ours = bert
     proteins = analysis_cases.random_proteins([20, 61, 1], seed=8)

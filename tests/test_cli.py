@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -22,6 +23,7 @@ import provis_fast
 from provis_fast import storage
 from provis_fast.cli import arguments, main, output, progress
 from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.errors import InputError
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def fasta(tmp_path):
 @pytest.fixture
 def engine(monkeypatch):
     """Stands in for models and engine; keeps the calls, answers `engine.result`."""
-    state = SimpleNamespace(calls=[], result=random_result(1), interrupt=False)
+    state = SimpleNamespace(calls=[], result=random_result(1), interrupt=False, error=None)
     state.result.run = [{"seconds": 61.0}]
 
     class Interrupted(KeyboardInterrupt):
@@ -43,6 +45,8 @@ def engine(monkeypatch):
     def analyze(model, proteins, properties, threshold, **options):
         state.calls.append((model, proteins, properties, threshold, options))
         options["progress"](1, 100, 2)
+        if state.error is not None:
+            raise state.error
         if state.interrupt:
             state.result.complete = False
             raise Interrupted
@@ -79,7 +83,23 @@ def test_analyze_writes_and_prints(engine, fasta, tmp_path, capsys):
     assert "Analysed in 1:01" in printed.err
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["settings"]["unique"] == ["auto"]
-    assert manifest["run"][0]["command"] == sys.argv
+    assert manifest["run"] == [{"seconds": 61.0, "command": sys.argv}]
+
+
+def test_entropy_and_background_are_handed_on(engine, fasta, tmp_path, capsys):
+    other = tmp_path / "other.fasta"
+    other.write_text(">b\nMKV\n")
+    command = ["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    more = ["--entropy", "--compat", "provis", "--background", str(other), str(fasta)]
+    assert main([*command, "--overwrite", *more]) == 0
+    (*_, usual), (*_, given) = engine.calls
+    assert (usual["entropy"], usual["background"]) == (False, None)
+    assert given["entropy"] is True
+    assert [p.sequence for p in given["background"]] == ["MKV", "ACDE"]
+    assert main(["analyze", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--entropy" in shown and "--background INPUT [INPUT ...]" in shown
 
 
 @pytest.mark.parametrize(("status", "code"), [("skipped", 0), ("failed", 3)])
@@ -88,7 +108,7 @@ def test_exit_status_tells_failures(engine, fasta, tmp_path, capsys, status, cod
     engine.result.note("mind this")
     assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == code
     printed = capsys.readouterr().err
-    assert f"{status}: bad: because" in printed and "note: mind this" in printed
+    assert f"{status}: bad (x:3): because" in printed and "note: mind this" in printed
 
 
 def test_long_lists_of_reasons_are_cut(engine, fasta, tmp_path, capsys):
@@ -100,10 +120,10 @@ def test_long_lists_of_reasons_are_cut(engine, fasta, tmp_path, capsys):
 
 
 def test_nothing_analysed_is_no_success(engine, fasta, tmp_path, capsys):
-    engine.result.analysed = 0
-    engine.result.note(_aside("skipped"))
+    engine.error = InputError("no protein could be analysed, of 1 read")
     assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 2
-    assert "no protein could be analysed" in capsys.readouterr().err
+    assert "error: no protein could be analysed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_interruption_keeps_what_there_is(engine, fasta, tmp_path, capsys):
@@ -141,7 +161,7 @@ def test_a_bad_out_folder_is_found_before_the_run(engine, fasta, tmp_path, capsy
 def test_a_full_disk_loses_nothing(engine, fasta, tmp_path, capsys, monkeypatch):
     spare = tmp_path / "spare"
     spare.mkdir()
-    monkeypatch.setattr(output.tempfile, "gettempdir", lambda: str(spare))
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
     fsync, calls = os.fsync, []
 
     def full_at_first(descriptor):
@@ -154,8 +174,22 @@ def test_a_full_disk_loses_nothing(engine, fasta, tmp_path, capsys, monkeypatch)
     assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert "disk is full" in message and not (tmp_path / "out").exists()
-    assert storage.load(spare / "provis_fast-out").equals(engine.result)
-    assert str(spare / "provis_fast-out") in message
+    (rescued,) = spare.iterdir()  # a name of its own, so that nothing there is in the way
+    assert storage.load(rescued).equals(engine.result)
+    assert rescued.name != "provis_fast-out" and str(rescued) in message
+
+
+def test_a_full_disk_everywhere_leaves_nothing_behind(engine, fasta, tmp_path, capsys, monkeypatch):
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 2
+    assert "disk is full" in capsys.readouterr().err and os.listdir(spare) == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +206,11 @@ def test_a_full_disk_loses_nothing(engine, fasta, tmp_path, capsys, monkeypatch)
         (["--properties", "amino_acids"], "did you mean 'amino_acid'"),
         (["--contact-cutoff", "-1", "--properties", "contact"], "cutoff: expected a positive"),
         (["--contact-atom", "CB"], "--contact-atom: expected contact among --properties"),
-        (["--threads", "0"], "whole number from 1 on"),
+        (["--background", "x.fasta"], "--background: expected only with --compat provis"),
+        (["--threads", "0"], "whole number from 1 to 1024"),
+        (["--threads", "100000"], "whole number from 1 to 1024, got '100000'"),
+        (["--out", ""], "--out: expected the name of a folder, got ''"),
+        (["--contact-cutoff", "nan"], "--contact-cutoff: expected a positive distance"),
         (["--min-arcs", "many"], "whole number from 0 on"),
     ],
 )
@@ -181,6 +219,43 @@ def test_bad_options_are_named(engine, fasta, tmp_path, capsys, options, named):
     assert main(arguments) == 2
     assert named in capsys.readouterr().err
     assert engine.calls == [] and not (tmp_path / "out").exists()
+
+
+def test_an_earlier_result_is_not_overwritten_unasked(engine, fasta, tmp_path, capsys):
+    out = tmp_path / "out"
+    random_result(7).save(out)
+    command = ["analyze", "tiny", str(fasta), "--out", str(out)]
+    assert main(command) == 2
+    assert "holds an earlier result" in capsys.readouterr().err and engine.calls == []
+    assert storage.load(out).equals(random_result(7))
+    assert main([*command, "--overwrite"]) == 0
+    assert storage.load(out).equals(engine.result)
+
+
+def test_the_demo_replaces_its_own_folder(engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [main(["demo"]) for _ in range(2)] == [0, 0]
+
+
+def test_a_usage_error_is_two_lines(capsys):
+    assert main(["analyze", "tiny", "in.fasta"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "error: the following arguments are required: --out" in first
+    assert second == "Try: provis-fast analyze --help"
+
+
+def test_what_concerns_all_numbers_is_said_first(engine, fasta, tmp_path, capsys):
+    result = engine.result
+    total = result.totals["background_den"]
+    total.hi[2], total.lo[2] = 0, 0
+    for number in range(20):
+        result.note(f"p{number}: cut from 900 to 510 residues")
+    result.note("contact: known for no residue of any analysed protein")
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    notes = [line for line in printed.err.splitlines() if line.startswith("note")]
+    assert notes[0] == "note: contact: known for no residue of any analysed protein"
+    assert re.search(r"contact +- +unknown in this input", printed.out)
 
 
 def test_a_missing_input_is_named(engine, tmp_path, capsys):
@@ -192,7 +267,9 @@ def test_demo_ends_with_what_to_do_next(engine, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert str(tmp_path / "out") in printed and "provis-fast analyze antiberty" in printed
-    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out")]) == 0
+    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out")]) == 2
+    assert "holds an earlier result" in capsys.readouterr().err
+    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out"), "--overwrite"]) == 0
     sets = [{protein.id for protein in call[1]} for call in engine.calls]
     assert min(map(len, sets)) > 0 and sets[0] != sets[1]
 
@@ -205,6 +282,8 @@ def test_merge(tmp_path, capsys):
     assert main(["merge", *folders, "--out", out]) == 0
     assert storage.load(out).analysed == 6
     assert "6 analysed" in capsys.readouterr().out
+    assert main(["merge", *folders, "--out", out]) == 2
+    assert "--overwrite" in capsys.readouterr().err
     random_result(3, min_arcs=7).save(tmp_path / "3")
     random_result(1).save(tmp_path / "again")
     for refused, named in [
@@ -214,10 +293,10 @@ def test_merge(tmp_path, capsys):
         ([folders[0], out], "is one of the results"),
         ([str(tmp_path)], "manifest.json is missing"),
     ]:
-        assert main(["merge", *refused, "--out", out]) == 2
+        assert main(["merge", *refused, "--out", out, "--overwrite"]) == 2
         assert named in capsys.readouterr().err
     overlap = ["merge", folders[0], str(tmp_path / "again"), "--out", out, "--allow-overlap"]
-    assert main(overlap) == 0
+    assert main([*overlap, "--overwrite"]) == 0
 
 
 def test_doctor_says_what_is_missing(capsys, monkeypatch):
@@ -307,6 +386,8 @@ def test_public_names_are_there():
 
     assert provis_fast.merge is merging.merge
     assert provis_fast.load_result is storage.load
-    assert set(provis_fast.__all__) <= set(dir(provis_fast))
+    shown = set(dir(provis_fast))
+    assert shown == {*provis_fast.__all__, "models", "properties", "proteins"}
+    assert all(getattr(provis_fast, name) is not None for name in shown)
     with pytest.raises(AttributeError, match="no attribute 'anlyze'"):
         _ = provis_fast.anlyze

@@ -76,9 +76,10 @@ def test_parts_and_their_merger(model, tmp_path, capsys):
         json.loads((tmp_path / out / "manifest.json").read_text()) for out in ("one", "again")
     ]
     for manifest in manifests:
-        manifest.pop("run")
+        (run,) = manifest.pop("run")
+        assert {"started", "seconds", "host", "threads", "tokens", "command"} == set(run)
     assert manifests[0] == manifests[1]
-    assert main(["merge", outs[0], outs[3], "--out", outs[2]]) == 2
+    assert main(["merge", outs[0], outs[3], "--out", str(tmp_path / "twice")]) == 2
     assert "would count twice" in capsys.readouterr().err
 
 
@@ -87,12 +88,64 @@ def test_bad_records_are_set_aside(model, tmp_path, capsys):
     fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=f"{long}>odd\nACD*1EF\n")
     assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out")]) == 3
     printed = capsys.readouterr()
-    assert "skipped: long: 200 residues" in printed.err and "failed: odd" in printed.err
+    assert "skipped: long (in.fasta): 200 residues" in printed.err
+    assert "failed: odd (in.fasta:16): " in printed.err
     result = storage.load(tmp_path / "out")
     assert (result.read, result.analysed, result.skipped, result.failed) == (8, 6, 1, 1)
     cut = ["--max-length", "100"]
     assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "cut"), *cut]) == 3
     assert storage.load(tmp_path / "cut").analysed == 7
+
+
+def test_a_warning_is_told_once(model, tmp_path, capsys):
+    """By the reader's log for those who read proteins; here, by the notes at the end."""
+    code = "import sys; from provis_fast.cli import main; sys.exit(main())"
+    fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=f">dna\n{'ACGT' * 20}\n>odd\nA*C\n")
+    command = [sys.executable, "-c", code, "analyze", str(model), fasta]
+    command += ["--out", str(tmp_path / "out")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 3, ran.stderr
+    assert ran.stderr.count("nucleotide") == 1 and "note: dna: only the letters" in ran.stderr
+    assert "not analysed" not in ran.stderr
+
+
+def test_a_changed_copy_of_a_file_does_not_count_twice(model, tmp_path, capsys):
+    files = [_write_fasta(tmp_path / f"{name}.fasta", 1, extra="\n" * name) for name in (0, 1)]
+    outs = [str(tmp_path / f"out{name}") for name in (0, 1)]
+    for file, out in zip(files, outs, strict=True):
+        assert main(["analyze", str(model), file, "--out", out]) == 0
+    merge = ["merge", *outs, "--out", str(tmp_path / "merged")]
+    assert main(merge) == 2
+    assert "hold the same 6 protein(s)" in capsys.readouterr().err
+    assert main([*merge, "--allow-overlap"]) == 0
+    assert storage.load(tmp_path / "merged").analysed == 12
+
+
+def test_nothing_usable_leaves_no_result(model, tmp_path, capsys):
+    (tmp_path / "in.fasta").write_text(">odd\nA*C\n>odder\nA1\n")
+    out = tmp_path / "out"
+    assert main(["analyze", str(model), str(tmp_path / "in.fasta"), "--out", str(out)]) == 2
+    printed = capsys.readouterr().err
+    assert "error: no protein could be analysed, of 2 read" in printed and not out.exists()
+    assert "failed: odd (in.fasta:2): " in printed
+
+
+def test_notes_about_proteins_end_up_in_the_manifest(model, tmp_path):
+    fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=">gapped\nACD--EF\n")
+    assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out")]) == 0
+    notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
+    assert "gapped: 2 gap characters of an alignment were dropped" in notes
+
+
+def test_entropy_and_the_background_of_another_corpus(model, tmp_path):
+    fasta = _write_fasta(tmp_path / "in.fasta", 3)
+    (tmp_path / "other.fasta").write_text(">b\nAACC\n")
+    options = ["--entropy", "--compat", "provis", "--background", str(tmp_path / "other.fasta")]
+    assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out"), *options]) == 0
+    result = storage.load(tmp_path / "out")
+    assert np.isfinite(result.entropy).all()
+    assert result.background["amino_acid"][:3].tolist() == [0.5, 0.0, 0.5]
+    assert result.options["background"][0]["path"] == "other.fasta"
 
 
 @pytest.mark.parametrize("content", ["", "ATOM not a FASTA file\n"])

@@ -124,9 +124,49 @@ def test_unknown_counts_as_negative_and_contacts_are_contact_maps(model):
     assert (usual.eligible["contact"] < arcs).any()
 
 
+def test_masked_residues_keep_their_secondary_structure(model, tmp_path):
+    """The original never looked at valid_mask there: not in the arcs, not in the background."""
+    rng = np.random.default_rng(7)
+    lengths = [60, 90, 150, 600]
+    with lmdb.open(str(tmp_path / "secondary_structure.lmdb"), map_size=1 << 24) as environment:
+        with environment.begin(write=True) as transaction:
+            for number, n in enumerate(lengths):
+                record = {
+                    "id": f"chain{number}",
+                    "primary": "".join(rng.choice(list(analysis_cases.AMINO_ACIDS), n)),
+                    "ss3": rng.integers(0, 3, n),
+                    "ss8": rng.integers(0, 8, n),
+                    "valid_mask": np.arange(n) % 2 == 0,
+                }
+                transaction.put(str(number).encode(), pickle.dumps(record))
+            transaction.put(b"num_examples", pickle.dumps(len(lengths)))
+    proteins = list(pf.load_proteins(tmp_path))
+    names = ["secondary_structure", "secondary_structure_query"]
+    result = pf.analyze(model, tmp_path, names, THETA, compat="provis")
+
+    def of_key(protein, i, j):
+        return int(protein.labels["secondary_structure_unmasked"][j])
+
+    def of_query(protein, i, j):
+        return of_key(protein, j, i)
+
+    labels = np.concatenate([p.labels["secondary_structure_unmasked"] for p in proteins])
+    for name, value in zip(names, (of_key, of_query), strict=True):
+        arcs, states, near = nested_loop(model, proteins, value)
+        assert near == 0 and arcs.sum() >= 1000
+        np.testing.assert_array_equal(result.eligible[name], arcs)
+        for state in range(4):
+            np.testing.assert_array_equal(result.counts[name][..., state], states[state])
+        np.testing.assert_array_equal(
+            result.background[name], np.bincount(labels, minlength=4) / sum(lengths)
+        )
+    usual = pf.analyze(model, proteins, names, THETA, max_length=510)
+    assert (usual.counts[names[0]].sum(-1) < arcs).any()
+
+
 def test_background_of_another_corpus(model):
     proteins, others = (analysis_cases.random_proteins([50, 30], seed=s) for s in (3, 4))
-    others.append(pf.Protein(others[0].id, "ACD"))  # a duplicate: noted, not counted
+    others.append(pf.Protein(others[0].id, "ACD"))  # a repeated id: noted, not counted
     names = ["binding_site", "contact", "amino_acid"]
     result = pf.analyze(model, proteins, names, compat="provis", background=others)
     own = pf.analyze(model, proteins, names, compat="provis")
@@ -135,9 +175,48 @@ def test_background_of_another_corpus(model):
         np.testing.assert_array_equal(result.background[name], expected[name])
         np.testing.assert_array_equal(result.counts[name], own.counts[name])
         np.testing.assert_array_equal(result.moments[name].nb, own.moments[name].nb)
-    assert any(note.startswith("background: p0 skipped") for note in result.notes)
+    assert any(note.startswith("background: p0 failed") for note in result.notes)
     with pytest.raises(pf.errors.ResultError, match="background"):
         pf.merge([result, own])
+
+
+class _Interrupted:
+    """A corpus at whose second protein somebody presses Ctrl-C."""
+
+    def digests(self):
+        return [{"path": "other", "sha256": "d", "bytes": 1}]
+
+    def records(self):
+        yield pf.Protein("a", "ACDEF", labels={"binding_site": [1] * 5})
+        raise KeyboardInterrupt
+
+
+def test_interrupted_the_background_is_that_of_its_corpus_or_none(model):
+    proteins, others = (analysis_cases.random_proteins([50] * 4, seed=s) for s in (3, 4))
+    names = ["binding_site", "amino_acid"]
+
+    def stop(proteins, tokens, total):
+        if proteins == 2:
+            raise KeyboardInterrupt
+
+    options = dict(compat="provis", batch_tokens=60)
+    with pytest.raises(pf.engine.Interrupted) as caught:
+        pf.analyze(model, proteins, names, background=others, progress=stop, **options)
+    partial = caught.value.partial
+    whole = pf.analyze(model, proteins, names, background=others, **options)
+    assert (partial.analysed, partial.complete) == (2, False)
+    assert partial.options == whole.options and "background" in partial.options
+    for name in names:
+        np.testing.assert_array_equal(partial.background[name], whole.background[name])
+    own = pf.analyze(model, proteins, names, **options)
+    with pytest.raises(pf.errors.ResultError, match="background"):
+        pf.merge([partial, own], allow_partial=True, allow_overlap=True)
+
+    with pytest.raises(pf.engine.Interrupted) as caught:
+        pf.analyze(model, proteins, names, background=_Interrupted(), **options)
+    partial = caught.value.partial
+    assert partial.options["background"] == _Interrupted().digests() and not partial.analysed
+    assert all(np.isnan(partial.background[name]).all() for name in names)
 
 
 def test_every_property_but_values_can_be_asked_for(model):

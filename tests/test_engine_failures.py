@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import provis_fast as pf
-from provis_fast import engine
-from provis_fast.errors import ArgumentError, ModelError
+from provis_fast import engine, plan
+from provis_fast.accumulate import BatchStatistics
+from provis_fast.errors import ArgumentError, InputError, ModelError
+from provis_fast.proteins import LazyLabels
 
 PROPERTIES = ("amino_acid", "contact", "secondary_structure", "binding_site", "amino_acid_pair")
 
@@ -66,7 +68,7 @@ def test_longer_than_trained_is_one_warning_and_one_note(esm, caplog):
     proteins = analysis_cases.random_proteins([98, 99, 300])
     result = pf.analyze(esm, proteins)
     assert result.analysed == 3
-    assert len([r for r in caplog.records if "trained on" in r.message]) == 1
+    assert len([r for r in caplog.records if "trained on" in r.getMessage()]) == 1
     assert [note for note in result.notes if note.startswith("2 protein(s) longer than the 98")]
 
 
@@ -80,12 +82,24 @@ def test_bad_proteins_are_set_aside_and_the_rest_goes_on(bert):
     result = pf.analyze(bert, records, ["amino_acid", prop])
     assert result.analysed == 2 and result.read == 5
     reasons = {(a["id"], a["status"]): a["reason"] for a in result.set_aside}
-    assert set(reasons) == {("odd", "failed"), ("p1", "failed"), ("p2", "skipped")}
+    assert set(reasons) == {("odd", "failed"), ("p1", "failed"), ("p2", "failed")}
     assert "'J'" in reasons["odd", "failed"]
     assert "'p1'" in reasons["p1", "failed"] and "shape [30]" in reasons["p1", "failed"]
     assert [a["id"] for a in result.set_aside] == ["odd", "p1", "p2"]  # the input's order
     alone = pf.analyze(bert, [good[0], good[2]], ["amino_acid", prop])
     np.testing.assert_array_equal(result.arcs, alone.arcs)
+
+
+def test_an_unreadable_file_is_set_aside_and_the_rest_goes_on(bert, tmp_path):
+    (tmp_path / "good.fa").write_text(">p\nACDEF\n")
+    (tmp_path / "gone.fa").symlink_to(tmp_path / "absent.fa")
+    result = pf.analyze(bert, tmp_path)
+    assert (result.analysed, result.failed) == (1, 1)
+    assert result.set_aside[0]["id"] == "gone.fa"
+    gone, good = sorted(result.inputs, key=lambda entry: "error" not in entry)
+    assert gone["sha256"] is None and "No such file" in gone["error"] and good["sha256"]
+    result.save(tmp_path / "out")
+    assert pf.load_result(tmp_path / "out").equals(result)
 
 
 def test_one_residue_and_nothing_known(bert):
@@ -102,8 +116,35 @@ def test_one_residue_and_nothing_known(bert):
 
 
 def test_nothing_to_analyse(bert):
-    result = pf.analyze(bert, [pf.Protein("odd", "J")])
-    assert (result.analysed, result.failed, result.arcs.sum()) == (0, 1, 0)
+    odd = [pf.Protein(f"odd{n}", "J", source="in.fasta") for n in range(7)]
+    with pytest.raises(InputError, match="no protein could be analysed, of 7 read") as caught:
+        pf.analyze(bert, odd)
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("failed: odd0 (in.fasta): ") and "'J'" in lines[1]
+    assert len(lines) == 7 and lines[-1] == "... and 2 more"
+    too_long = analysis_cases.random_proteins([400])
+    with pytest.raises(InputError, match=r"skipped: p0: 400 residues, but"):
+        pf.analyze(bert, too_long)
+
+
+def test_what_is_missing_is_told(bert, caplog):
+    proteins = [*analysis_cases.random_proteins([20, 400, 30]), pf.Protein("odd", "J")]
+    result = pf.analyze(bert, proteins)
+    assert "2 proteins, " in repr(result) and repr(result).endswith("; 1 skipped; 1 failed>")
+    told = [r.getMessage() for r in caplog.records if "not analysed" in r.getMessage()]
+    assert told == [
+        "2 of 4 records were not analysed: 1 skipped, 1 failed; the reasons are in the result's "
+        "set_aside"
+    ]
+    whole = pf.analyze(bert, proteins[:1])
+    assert "skipped" not in repr(whole) and len(caplog.records) == 1
+
+
+def test_a_cut_that_is_too_long_is_told_with_both_lengths(bert):
+    proteins = analysis_cases.random_proteins([20, 400])
+    result = pf.analyze(bert, proteins, max_length=200)
+    reason = result.set_aside[0]["reason"]
+    assert reason.startswith("400 residues, of which max_length=200 keeps 200, but")
 
 
 def test_not_finite_sets_the_guilty_aside_alone(bert):
@@ -132,6 +173,90 @@ def test_not_finite_sets_the_guilty_aside_alone(bert):
     assert result.analysed == 6
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("no backbone"), KeyError("C"), MemoryError()])
+def test_labels_that_cannot_be_computed_set_their_protein_aside(bert, error):
+    """KeyError too, which Mapping.get would turn into "unknown" without a word."""
+
+    def fail():
+        raise error
+
+    good = analysis_cases.random_proteins([20, 30])
+    bad = pf.Protein("bad", "ACDEF", labels=LazyLabels({}, {"secondary_structure": fail}))
+    for name in ("secondary_structure", "secondary_structure_query"):
+        result = pf.analyze(bert, [good[0], bad, good[1]], name)
+        assert result.analysed == 2
+        (aside,) = result.set_aside
+        assert (aside["id"], aside["status"]) == ("bad", "failed")
+        assert "protein 'bad': labels['secondary_structure']" in aside["reason"]
+        assert type(error).__name__ in aside["reason"]
+    assert pf.analyze(bert, [good[0], bad], "amino_acid").analysed == 2
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["forward", "attend", "add_to"])
+def test_out_of_memory_once_changes_nothing(bert, monkeypatch, error, where):
+    proteins = analysis_cases.random_proteins([30] * 6)
+    expected = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=1)
+    owner = engine._Run if where == "forward" else BatchStatistics
+    name = "_forward" if where == "forward" else where
+    usual, calls = getattr(owner, name), []
+
+    def scarce(*args, **named):
+        calls.append(args)
+        if len(calls) == 1:
+            raise error
+        return usual(*args, **named)
+
+    monkeypatch.setattr(owner, name, scarce)
+    result = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=1000)
+    assert len(calls) >= 7 and (result.analysed, result.failed) == (6, 0)
+    result.settings = expected.settings
+    assert result.equals(expected)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["forward", "pack", "encode"])
+def test_out_of_memory_always_sets_the_guilty_aside(bert, monkeypatch, error, where):
+    """The reading thread may run out of memory too, while it prepares a pack or a protein."""
+    proteins = analysis_cases.random_proteins([30, 31, 32, 90, 33])
+    expected = pf.analyze(bert, [*proteins[:3], proteins[4]], PROPERTIES, batch_tokens=1)
+    owner = engine._Run if where == "forward" else plan.PackPlanner
+    usual = getattr(owner, f"_{where}" if where != "pack" else where)
+
+    def ids(item):
+        entries = getattr(item, "entries", item)
+        return [x.id for x in entries] if isinstance(entries, (list, tuple)) else []
+
+    def scarce(self, *args):
+        if any("p3" in ids(x) or getattr(x, "id", "") == "p3" for x in args):
+            raise error
+        return usual(self, *args)
+
+    monkeypatch.setattr(owner, f"_{where}" if where != "pack" else where, scarce)
+    result = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=1000)
+    assert [(a["id"], a["status"]) for a in result.set_aside] == [("p3", "failed")]
+    assert "not enough memory for this protein" in result.set_aside[0]["reason"]
+    assert (result.analysed, result.residues) == (4, expected.residues)
+    np.testing.assert_array_equal(result.arcs, expected.arcs)
+    np.testing.assert_array_equal(result.background["contact"], expected.background["contact"])
+
+
+def test_other_errors_of_a_forward_pass_are_not_hidden(bert, monkeypatch):
+    def broken(self, pack):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(engine._Run, "_forward", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        pf.analyze(bert, analysis_cases.random_proteins([5]))
+
+
 def test_interruption_keeps_what_was_done(bert):
     proteins = analysis_cases.random_proteins([60] * 10)
     done = []
@@ -155,12 +280,29 @@ def test_interruption_keeps_what_was_done(bert):
 
 
 def test_errors_of_the_reading_thread_arrive(bert):
-    def broken(protein):
-        raise ZeroDivisionError("in the user's own function")
+    class Broken(pf.Contact):
+        def rows(self, protein):
+            raise ZeroDivisionError("a mistake of ours")
 
-    with pytest.raises(ZeroDivisionError, match="user's own"):
-        pf.analyze(bert, analysis_cases.random_proteins([5]), pf.KeyClass("k", ["a"], broken))
+    with pytest.raises(ZeroDivisionError, match="of ours"):
+        pf.analyze(bert, analysis_cases.random_proteins([5]), Broken())
     assert not [t for t in threading.enumerate() if "prefetch" in t.name]
+
+
+@pytest.mark.parametrize("kind", ["KeyClass", "KeyValue", "Pair"])
+def test_a_user_function_that_raises_sets_its_protein_aside(bert, kind):
+    def function(protein):
+        if protein.id == "p1":
+            raise ZeroDivisionError("no such residue")
+
+    prop = getattr(pf, kind)("mine", *((["a"],) if kind == "KeyClass" else ()), function)
+    result = pf.analyze(bert, analysis_cases.random_proteins([5, 6, 7]), prop)
+    (aside,) = result.set_aside
+    assert (result.analysed, aside["id"], aside["status"]) == (2, "p1", "failed")
+    assert (
+        "property 'mine', protein 'p1': your function raised ZeroDivisionError: no such"
+        in (aside["reason"])
+    )
 
 
 def test_progress_tells_proteins_tokens_and_the_total(bert):
@@ -191,6 +333,7 @@ def test_progress_tells_proteins_tokens_and_the_total(bert):
         ({"max_length": -3}, "max_length"),
         ({"min_arcs": -1}, "min_arcs"),
         ({"threads": 0}, "threads"),
+        ({"threads": 1025}, "threads: expected None or an integer from 1 to 1024, got 1025"),
         ({"compat": "tape"}, "compat"),
         ({"background": []}, "background"),
         ({"compat": "provis", "max_length": 100}, "max_length"),

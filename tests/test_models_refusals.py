@@ -56,7 +56,6 @@ def test_class_unknown_to_us_that_is_routed_works():
     expected = hidden(model, input_ids=ids, attention_mask=mask)
     with routed(model, attend) as routing:
         found = hidden(model, input_ids=ids, attention_mask=mask)
-        routing.check_calls()
     valid = mask.bool()
     torch.testing.assert_close(found[valid], expected[valid], atol=1e-5, rtol=0)
     with pytest.raises(ModelError, match=r"nomic_bert.*how they count positions"):
@@ -150,11 +149,6 @@ def test_skipped_layer_is_noticed():
     with routed(model, attend), pytest.raises(ModelError, match=r"layer 1 .*expected"):
         model.encoder.layer = torch.nn.ModuleList(reversed(model.encoder.layer))
         hidden(model, input_ids=tokens(1, 4))
-
-
-def test_no_forward_pass_is_noticed():
-    with routed(tiny("bert"), attend) as routing, pytest.raises(ModelError, match="no forward"):
-        routing.check_calls()
 
 
 def test_handler_of_the_wrong_shape_is_noticed():

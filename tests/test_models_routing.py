@@ -48,7 +48,6 @@ def test_padded_batch_equals_sdpa(name):
 
     with routed(model, handler) as routing:
         found = hidden(model, input_ids=ids, attention_mask=mask)
-        routing.check_calls()
     assert layers == list(range(routing.n_layers))
     assert routing.n_heads == 2
     for seen in masks:
@@ -193,7 +192,6 @@ def test_layers_begin_anew_after_a_forward_pass_that_stopped(name):
         with pytest.raises(StopForward):
             hidden(model, input_ids=tokens(1, 4))
         hidden(model, input_ids=tokens(1, 4))
-        routing.check_calls()
     assert layers == [0, 1, *range(routing.n_layers)]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import assert_same, packed_case, random_properties
+from kernel_cases import arc_bounds, assert_same, packed_case, random_properties
 
 from provis_fast import _C, ops, reference
 from provis_fast.errors import ArgumentError, NumericalError
@@ -34,25 +34,13 @@ def instruction_set(request, monkeypatch):
     return request.param
 
 
-def compare(case: dict, *, exact: bool = True, tolerance: float = 1e-5, **options) -> int:
+def compare(case: dict, *, tolerance: float = 1e-5, **options) -> int:
     arguments = {**EVERYTHING, **case, **options}
     got = ops.attention_statistics(**arguments)
     want = reference.attention_statistics(**arguments)
-    if exact:
-        assert_no_arc_on_the_edge(arguments)
-    return assert_same(got, want, counts_exact=exact, tolerance=tolerance)
-
-
-def assert_no_arc_on_the_edge(arguments: dict, margin: float = 1e-6) -> None:
-    """Equal counts mean something only if no attention weight lies at a threshold."""
-    for theta in arguments["thresholds"]:
-        counts = [
-            reference.attention_statistics(
-                **{**arguments, "thresholds": theta + shift, "max_arcs": 0, "weighting": "arcs"}
-            ).arcs
-            for shift in (-margin, margin)
-        ]
-        assert torch.equal(*counts), f"a weight lies at {theta}: choose another seed"
+    # Equal counts mean something only if no attention weight lies at a threshold.
+    assert torch.equal(*arc_bounds(arguments, 1e-6)), "a weight at a threshold: take another seed"
+    return assert_same(got, want, counts_exact=True, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("head_size", [1, 7, 16, 20, 24, 32, 36, 40, 64, 80, 128, 256])
@@ -74,9 +62,19 @@ def test_lengths(length):
     [(torch.float64, 1e-7), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)],
 )
 def test_dtypes(instruction_set, dtype, tolerance):
+    """Rounded inputs are exact inputs: statistics are as good as those of float32."""
+    near = 0
     for head_size in (16, 33, 64):
         case = packed_case([5, 64, 77], 3, head_size, dtype=dtype, sharpness=3.0)
-        assert compare(case, exact=dtype == torch.float64, tolerance=tolerance) > 100
+        arguments = {**EVERYTHING, **case}
+        got = ops.attention_statistics(**arguments)
+        want = reference.attention_statistics(**arguments)
+        least, most = arc_bounds(arguments, 1e-5)
+        assert ((least <= got.arcs) & (got.arcs <= most)).all()
+        same = dict(counts_exact=True, tolerance=tolerance, sure=least == most)
+        assert assert_same(got, want, **same) > 1000
+        near += int((most - least).sum())
+    assert near <= 2, "too many weights close to a threshold: take another seed"
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,12 +100,7 @@ def test_ragged_packs(lengths, heads, head_size, seed, thetas, weighting):
     got = ops.attention_statistics(**arguments)
     want = reference.attention_statistics(**arguments)
     # Arcs within 1e-5 of a threshold may fall on either side; what is left must agree.
-    low, high = (
-        reference.attention_statistics(
-            **{**arguments, "thresholds": [min(1.0, t + s) for t in thetas], "max_arcs": 0}
-        ).arcs
-        for s in (1e-5, -1e-5)
-    )
+    low, high = arc_bounds(arguments, 1e-5)
     if got.arcs is not None:
         assert ((low <= got.arcs) & (got.arcs <= high)).all()
     exact = weighting != "attention" and torch.equal(low, high)
@@ -116,7 +109,8 @@ def test_ragged_packs(lengths, heads, head_size, seed, thetas, weighting):
     assert_same(got, want, counts_exact=exact, tolerance=1e-5)
 
 
-def batched_case(seed: int = 0, heads: int = 3, length: int = 45, head_size: int = 16) -> dict:
+def batched_case(dtype: torch.dtype = torch.float32) -> dict:
+    heads, length, head_size, seed = 3, 45, 16, 0
     lengths = [length, 1, 17, 32]
     generator = torch.Generator().manual_seed(seed)
     shape = (len(lengths), length, heads, head_size)
@@ -124,9 +118,9 @@ def batched_case(seed: int = 0, heads: int = 3, length: int = 45, head_size: int
     mask = torch.arange(length)[None, :] < torch.tensor(lengths)[:, None]
     tokens = [length] * len(lengths)
     return dict(
-        query=q * 4,
-        key=k,
-        value=v,
+        query=(q * 4).to(dtype),
+        key=k.to(dtype),
+        value=v.to(dtype),
         key_mask=mask,
         properties=random_properties(tokens, np.random.default_rng(seed)),
     )
@@ -143,8 +137,9 @@ def test_padding(instruction_set, side):
     assert compare(case) > 100
 
 
-def test_poisoned_padding_leaks_nowhere(instruction_set):
-    case = batched_case()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_poisoned_padding_leaks_nowhere(instruction_set, dtype):
+    case = batched_case(dtype)
     clean = ops.attention_statistics(**{**EVERYTHING, **case})
     pads = ~case["key_mask"][:, None, :, None]
     for poison in (math.nan, math.inf, -math.inf, 3e38):
@@ -163,8 +158,34 @@ def test_poisoned_padding_leaks_nowhere(instruction_set):
 def test_additive_mask():
     case = batched_case()
     mask = torch.randn(4, 45, generator=torch.Generator().manual_seed(5))
-    case["key_mask"] = mask.masked_fill(~case["key_mask"], -math.inf)
+    allowed = case["key_mask"]
+    case["key_mask"] = mask.masked_fill(~allowed, -math.inf)
     assert compare(case) > 100
+
+
+@pytest.mark.parametrize(
+    ("dtype", "padding"),
+    [
+        *((dtype, torch.finfo(dtype).min) for dtype in (torch.float32, torch.bfloat16)),
+        *((dtype, torch.finfo(dtype).min) for dtype in (torch.float16, torch.float64)),
+        (torch.float32, -1e30),
+    ],
+)
+def test_padding_marked_by_a_very_low_number_is_forbidden(instruction_set, dtype, padding):
+    """Most pipelines write the least number of a dtype where they mean -inf."""
+    case = batched_case()
+    allowed = case["key_mask"]
+    pads = ~allowed[:, None, :, None]
+    clean = ops.attention_statistics(**{**EVERYTHING, **case})
+    case["key_mask"] = torch.zeros(4, 45, dtype=dtype).masked_fill(~allowed, padding)
+    for name in ("key", "value"):
+        case[name] = case[name].masked_fill(pads, math.nan)
+    assert compare(case) > 100
+    got = ops.attention_statistics(**{**EVERYTHING, **case})
+    for name in ("arcs", "eligible", "counts", "mass", "received", "entropy", "flags"):
+        assert torch.equal(getattr(got, name), getattr(clean, name)), name
+    kept = allowed[:, None, :, None].expand_as(got.output)
+    assert torch.equal(got.output[kept], clean.output[kept])
 
 
 def test_relative_bias_and_window(instruction_set):
@@ -221,9 +242,10 @@ def test_packed_equals_one_by_one_and_batched():
         begin += n
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lengths", [[40, 3, 29, 100], [1500, 20]])
-def test_threads_do_not_change_a_bit(lengths):
-    case = packed_case(lengths, 3, 16, sharpness=5.0)
+def test_threads_do_not_change_a_bit(instruction_set, lengths, dtype):
+    case = packed_case(lengths, 3, 16, sharpness=5.0, dtype=dtype)
     one, two = (
         ops.attention_statistics(**{**EVERYTHING, **case, "num_threads": n}) for n in (1, 2)
     )
@@ -236,8 +258,9 @@ def test_accumulates_in_place():
     channels = case["properties"].channels
     counts = torch.zeros(2, 1, 2, channels, dtype=torch.int64)
     mass = torch.zeros(2, 2, channels, dtype=torch.int64)
+    into = dict(arc_counts=counts, mass=mass, flags=torch.zeros(2, dtype=torch.int32))
     for _ in range(2):
-        ops.attention_statistics_(**case, thresholds=(0.3,), arc_counts=counts, mass=mass)
+        ops.attention_statistics_(**case, thresholds=(0.3,), **into)
     once = ops.attention_statistics(**case, thresholds=0.3, weighting="both")
     assert torch.equal(counts[..., 0], 2 * once.arcs)
     assert torch.equal(mass[..., 0].double() / 2**32, 2 * once.mass)
@@ -285,69 +308,3 @@ def test_too_many_arcs_for_the_list():
     case = packed_case([50], 2, 16)
     with pytest.raises(ArgumentError, match=r"max_arcs: there are (\d+) arcs, but room for 3"):
         ops.attention_statistics(**case, max_arcs=3)
-
-
-def op_arguments(case: dict, *, value: bool = True) -> tuple:
-    """Positional arguments of the custom operator itself."""
-    p = case["properties"]
-    tokens, heads = case["query"].shape[:2]
-    sequences = case["cu_seqlens"].shape[0] - 1
-    counts = torch.zeros(sequences, 2, heads, p.channels, dtype=torch.int64)
-    return (
-        case["query"],
-        case["key"],
-        case["value"] if value else None,
-        case["cu_seqlens"],
-        None,
-        None,
-        case["residues"],
-        None,
-        list(p.kinds),
-        list(p.rows),
-        list(p.classes),
-        p.labels,
-        p.values,
-        p.pairs,
-        p.pair_offsets,
-        list(p.bin_starts),
-        [0.3, 0.5],
-        0.25,
-        counts,
-        counts[:, 0].clone(),
-        torch.zeros(heads, tokens, dtype=torch.int64),
-        torch.zeros(sequences, heads, dtype=torch.int64),
-        None,
-        None,
-        None,
-        torch.zeros(sequences, dtype=torch.int32),
-        True,
-        1,
-    )
-
-
-@pytest.mark.parametrize("value", [True, False])
-def test_opcheck(value):
-    arguments = op_arguments(packed_case([20, 11], 2, 16), value=value)
-    torch.library.opcheck(torch.ops.provis_fast.attention_statistics_.default, arguments)
-
-
-def test_compiles_fullgraph():
-    case = packed_case([20, 11], 2, 16)
-
-    def layer(query, key, value):
-        result = ops.attention_statistics(
-            query * 2,
-            key,
-            value,
-            cu_seqlens=case["cu_seqlens"],
-            residues=case["residues"],
-            properties=case["properties"],
-            thresholds=(0.3,),
-            weighting="both",
-        )
-        return result.output * 2, result.arcs, result.counts, result.mass
-
-    tensors = (case["query"], case["key"], case["value"])
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for got, want in zip(compiled(*tensors), layer(*tensors), strict=True):
-        assert torch.equal(got, want)

@@ -59,7 +59,7 @@ def facts(properties, protein):
         encode_protein(properties, p, n, slice(1, None)) for p, n in zip(row, lengths, strict=True)
     ]
     batch = build_batch(properties, encoded, len(mask), mask)
-    check_properties(batch, 3, len(mask))
+    check_properties(batch, 3, len(mask), torch.device("cpu"))
     inner = (slice(1, -1), slice(1, -1))
     found = []
     for prop, (known, classes) in zip(
@@ -234,6 +234,20 @@ def test_bad_data_name_property_protein_and_what_came(prop, message):
     assert "'k'" in str(caught.value) and "'p'" in str(caught.value)
 
 
+def test_values_whose_sums_would_leave_64_bits_are_refused():
+    """Attention-weighted sums have 63 bits: 32 of them for fractions, 31 for residues x value."""
+    protein = Protein("p", "A" * 2100)
+    values = np.full(2100, -(2.0**20))
+    values[7] = np.nan
+    large = KeyValue("large", {"p": values})
+    with pytest.raises(InputError, match=r"'large', protein 'p'.*2,000,000,000.*got 2100 x 1.048"):
+        encode_protein([large], protein, 2102, slice(1, None))
+    cut = encode_protein([large], protein, 1902, slice(1, None), n_residues=1900)
+    assert cut.values[0, 0] == -(1 << 36)
+    rescaled = KeyValue("rescaled", {"p": values / 2})
+    assert encode_protein([rescaled], protein, 2102, slice(1, None)).denominators[0] == 2099
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -333,6 +347,6 @@ def test_scattered_residues(n, before, gaps, seed):
 def test_batch_of_no_property():
     encoded = [encode_protein([], Protein("p", "ACD"), 5, slice(1, None))]
     batch = build_batch([], encoded, 5, np.arange(1, 4))
-    check_properties(batch, 1, 5)
+    check_properties(batch, 1, 5, torch.device("cpu"))
     assert batch.channels == 1
     assert batch.labels.dtype == torch.int16

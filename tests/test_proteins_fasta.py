@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +66,7 @@ def test_nucleotides_are_noted(tmp_path):
     [
         ("MKV1LA", 4, "'1' at residue 4"),
         ("MK\nVL\nA*A\n", 6, "stop codon '*' inside the sequence at residue 6"),
-        ("M\n; comment\nK\xe9", 6, "at residue 3"),
+        ("M\n; comment\nK\xe9", 6, "'\xe9' at residue 3"),
         ("", 3, "no residues"),
         ("--*", 3, "no residues"),
     ],
@@ -114,14 +117,66 @@ def test_compressed_file_cut_off_is_not_silent(tmp_path):
     assert last.id == f"p{len(proteins)}"
 
 
+def test_a_character_of_several_bytes_is_named_whole(tmp_path):
+    bad, _ = records(write(tmp_path / "a.fa", ">bad\nMK\u00c4V\n>good\nMKV\n"))
+    assert "the character '\u00c4' at residue 3" in bad.reason
+
+
+def test_compressed_without_saying_so(tmp_path):
+    (protein,) = records(write(tmp_path / "a.fa", gzip.compress(b">p\nMKV\n")))
+    assert protein.sequence == "MKV"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_named(tmp_path, encoding):
+    with pytest.raises(InputError, match=r"a\.fasta: .*UTF-16.*save the file as UTF-8"):
+        records(write(tmp_path / "a.fasta", ">p\nMKV\n".encode(encoding)))
+
+
+def test_a_damaged_compressed_file_has_no_line_nought(tmp_path):
+    with pytest.raises(InputError, match=r"a\.fasta\.gz: damaged gzip"):
+        records(write(tmp_path / "a.fasta.gz", b"\x1f\x8b\x08\x00 no such thing"))
+
+
+@pytest.mark.parametrize("given", [5, None, [5]])
+def test_inputs_are_paths_or_proteins(given):
+    with pytest.raises(ArgumentError, match="inputs"):
+        load_proteins(given)
+
+
+def test_pipes_are_refused(tmp_path):
+    """They would be empty, or block, when they are read for the second time."""
+    os.mkfifo(tmp_path / "pipe.fasta")
+    for given in (tmp_path / "pipe.fasta", tmp_path):
+        with pytest.raises(InputError, match=r"pipe\.fasta: is a pipe.*to a file first"):
+            load_proteins(given)
+    with pytest.raises(InputError, match=r"/dev/null: is a device"):
+        load_proteins("/dev/null", format="fasta")
+    with pytest.raises(InputError, match="standard input"):
+        load_proteins("-", format="fasta")
+    code = "import provis_fast as pf; pf.load_proteins('/dev/stdin', format='fasta')"
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, input=">a\nMK\n", capture_output=True, text=True, cwd=tmp_path)
+    assert "InputError: /dev/stdin: is a pipe" in ran.stderr.replace("provis_fast.errors.", "")
+
+
 def test_not_a_gzip_file(tmp_path):
     with pytest.raises(InputError, match="gzip"):
         records(write(tmp_path / "a.fa.gz", ">p\nMKV\n"))
 
 
+def test_an_id_with_another_sequence_has_failed(tmp_path):
+    write(tmp_path / "a.fa", ">p\nMKV\n")
+    write(tmp_path / "b.fa", ">p\nGG\n>p\nmkv\n")
+    _, other, same = records(tmp_path)
+    assert (other.id, other.status, same.status) == ("p", "failed", "skipped")
+    assert "in b.fa," in other.reason and "in a.fa," in other.reason
+    assert same.reason == "duplicate id, first in a.fa"
+
+
 def test_duplicate_ids_are_skipped_across_files(tmp_path):
     write(tmp_path / "a.fa", ">p\nMKV\n>p\nMKV\n")
-    write(tmp_path / "b.fa", ">p\nGG\n>q\nGG\n")
+    write(tmp_path / "b.fa", ">p\nMKV\n>q\nGG\n")
     first, second, third, q = records(tmp_path)
     assert (first.id, first.source, q.id) == ("p", "a.fa", "q")
     assert [(s.status, s.source) for s in (second, third)] == [
@@ -199,8 +254,26 @@ def test_digests_name_no_folder(tmp_path):
     assert memory["path"] == "memory" and memory["bytes"] == len(b"p\tMKV\n")
 
 
+def test_an_unreadable_file_among_several_is_set_aside(tmp_path):
+    write(tmp_path / "a.fa", ">p\nMKV\n")
+    (tmp_path / "b.fa").symlink_to(tmp_path / "absent.fa")
+    (tmp_path / "c.pdb").symlink_to(tmp_path / "absent.pdb")
+    (tmp_path / "d.lmdb").symlink_to(tmp_path / "absent.lmdb")
+    source = load_proteins(tmp_path)
+    good, *bad = source.digests()
+    assert good["sha256"]
+    protein, *aside = source.records()
+    assert protein.id == "p"
+    assert [a.id for a in aside] == [d["path"] for d in bad] == ["b.fa", "c.pdb", "d.lmdb"]
+    for digest, record in zip(bad, aside, strict=True):
+        assert digest["sha256"] is None and digest["bytes"] is None
+        assert digest["error"] == "cannot be read: No such file or directory"
+        assert record.status == "failed" and "No such file" in record.reason
+        assert str(tmp_path) not in record.reason
+
+
 def test_proteins_in_memory():
-    proteins = [Protein("p", "mkv"), Protein("p", "GG"), Protein("q", "GG")]
+    proteins = [Protein("p", "mkv"), Protein("p", "MKV"), Protein("q", "GG")]
     first, second, third = load_proteins(proteins).records()
     assert first.sequence == "MKV" and third.id == "q"
     assert second.reason == "duplicate id, first in memory"

@@ -46,6 +46,25 @@ def test_author_numbers_say_which_of_several_repeats_is_missing(tmp_path):
     assert list(protein.residue_numbers) == ["11", "12", "13", "", "", "16", "17", "18"]
 
 
+def test_numbering_of_a_chain_does_not_depend_on_its_neighbours(tmp_path):
+    """Chain A, with an insertion code, has to be aligned; B's repeat must not be, wherever A is."""
+    inserted = [
+        *residue("ALA", "A", 1, 1),
+        *residue("GLY", "A", 2, 2),
+        *residue("SER", "A", 2, 3, insertion="A"),
+        *residue("VAL", "A", 3, 4),
+    ]
+    repeat = chain("GLY SER GLY SER", [3, 4, 5, 6], name="B", y=30.0)
+    head = seqres("A", "ALA GLY SER VAL") + seqres("B", "GLY SER GLY SER GLY SER")
+    for name, order in (("ab", (inserted, repeat)), ("ba", (repeat, inserted))):
+        found = read(tmp_path / f"{name}.pdb", pdb_text(*order, head=head))
+        a, b = sorted(found, key=lambda protein: protein.id)
+        assert (a.sequence, list(a.residue_numbers)) == ("AGSV", ["1", "2", "2A", "3"])
+        assert (b.sequence, list(b.residue_numbers)) == ("GSGSGS", ["", "", "3", "4", "5", "6"])
+        assert b.labels["modification"].tolist() == [-1, -1, 0, 0, 0, 0]
+        assert (b.labels["secondary_structure"] >= 0).tolist() == [False] * 2 + [True] * 4
+
+
 def test_numbers_that_do_not_fit_the_sequence_are_aligned(tmp_path):
     atoms = [
         *residue("LYS", "A", 2, 0),
@@ -313,6 +332,8 @@ def test_compressed_files(tmp_path):
     path.write_bytes(raw)
     assert [p.id for p in load_proteins(path)] == ["x_A"]
     path.write_bytes(raw[:-20])
+    (tmp_path / "y.pdb").write_bytes(raw)  # as a browser may have named it
+    assert [p.id for p in load_proteins(tmp_path / "y.pdb")] == ["y_A"]
     with pytest.raises(InputError, match="gzip"):
         list(load_proteins(path))
 

@@ -198,6 +198,41 @@ def test_a_cut_off_data_base_is_refused_before_it_is_touched(tmp_path):
         list(load_proteins(path))
 
 
+def _overwrite_pages(path: Path, containing: bytes) -> int:
+    """Put junk in the place of pages of 4 KiB; returns how many."""
+    raw = bytearray((path / "data.mdb").read_bytes())
+    pages = [p for p in range(2, len(raw) // 4096) if containing in raw[p * 4096 : (p + 1) * 4096]]
+    for page in pages:
+        raw[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
+    (path / "data.mdb").write_bytes(raw)
+    return len(pages)
+
+
+def test_damaged_pages_set_their_records_aside(tmp_path):
+    records = [site_record(id=f"<{i}>") for i in range(300)]
+    path = write_lmdb(tmp_path / "a.lmdb", records)
+    assert _overwrite_pages(path, b"<123>") == 1
+    found = list(load_proteins(path).records())
+    bad = [r for r in found if isinstance(r, SetAside)]
+    assert len(found) == 300 and 1 <= len(bad) < 100
+    assert "record 123" in [r.id for r in bad]
+    for record in bad:
+        assert record.status == "failed"
+        assert f"damaged: the key {record.id.split()[1]} cannot be read" in record.reason
+    assert {r.id for r in found} > {"<0>", "<299>"}
+
+
+def test_a_damaged_index_fails_the_file(tmp_path):
+    (tmp_path / "b.fa").write_text(">q\nMKV\n")
+    path = write_lmdb(tmp_path / "a.lmdb", [site_record(id=str(i)) for i in range(300)])
+    assert _overwrite_pages(path, b"num_examples") >= 1
+    bad, good = load_proteins(tmp_path).records()
+    assert (bad.id, bad.status, good.id) == ("a.lmdb", "failed", "q")
+    assert "num_examples cannot be read" in bad.reason
+    with pytest.raises(InputError, match=r"a\.lmdb: the data base is damaged"):
+        list(load_proteins(path))
+
+
 def test_two_readers_at_once(tmp_path):
     records = [site_record(id=str(i)) for i in range(10)]
     source = load_proteins(write_lmdb(tmp_path / "a.lmdb", records))

@@ -110,6 +110,36 @@ def _change(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def _change_proteins(folder, **changes):
+    found = json.loads((folder / "manifest.json").read_text())["proteins"]
+    _change(folder, proteins=found | changes)
+
+
+def _reduce(folder):
+    path = folder / "manifest.json"
+    head = json.loads(path.read_text())
+    path.write_text(json.dumps({name: head[name] for name in ("format", "format_version")}))
+
+
+@pytest.mark.parametrize("name", ["heads.csv", "heads.parquet"])
+def test_a_changed_table_is_warned_of(saved, caplog, name):
+    result, folder = saved
+    assert storage.load(folder).equals(result) and not caplog.records
+    os.truncate(folder / name, 99)
+    assert storage.load(folder).equals(result)
+    (record,) = caplog.records
+    assert f"{name}: changed or cut off" in record.getMessage()
+
+
+def test_digests_of_proteins_are_kept(tmp_path):
+    result = random_result(1)
+    result.protein_digests = np.array([3, 2**64 - 1], dtype=np.uint64)
+    result.save(tmp_path / "out")
+    again = storage.load(tmp_path / "out")
+    assert again.equals(result) and again.protein_digests.dtype == np.uint64
+    assert not again.equals(random_result(1))
+
+
 def test_unknown_versions_are_refused_by_name(saved):
     _, folder = saved
     _change(folder, format_version=2)
@@ -129,6 +159,11 @@ def test_unknown_versions_are_refused_by_name(saved):
         (lambda folder: os.truncate(folder / "counts.safetensors", 99), "changed or damaged"),
         (lambda folder: _change(folder, properties=[]), "do not fit together"),
         (lambda folder: _change(folder, proteins=None), "do not fit together"),
+        (lambda folder: _change_proteins(folder, analysed=5), "contradict each other: 3 read, 5"),
+        (lambda folder: _change_proteins(folder, analysed=5, read=5), "5 proteins of 300 res"),
+        (lambda folder: _change_proteins(folder, residues=7), "3 proteins of 7 residues in the"),
+        (lambda folder: _change_proteins(folder, failed=1, read=4), "0 in set_aside"),
+        (lambda folder: _reduce(folder), r"json: channels, complete, .* missing: the file was"),
     ],
 )
 def test_damage_is_named(saved, damage, named):
@@ -151,6 +186,11 @@ def test_foreign_folders_are_not_overwritten(saved, tmp_path):
     with pytest.raises(ResultError, match="a file stands there"):
         result.save(file)
     assert file.read_text() == (folder / "thesis.txt").read_text() == "precious"
+
+
+def test_a_folder_needs_a_name():
+    with pytest.raises(ArgumentError, match="expected the name of a folder"):
+        random_result(1).save("")
 
 
 def test_an_unwritable_place_is_found_before(tmp_path):

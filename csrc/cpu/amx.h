@@ -69,15 +69,15 @@ struct Amx {
 
   // Step 1: raw scores of a block against all keys, two key tiles at a time. The maxima of a pair
   // are taken while the next one is multiplied.
-  static PROVIS_HOT void scores(const HeadWork& w, Vec* most) {
+  static PROVIS_HOT void scores(const HeadWork& w, int64_t begin, int64_t end, Vec* most) {
     const int64_t pitch = Packing<AmxBf16>::depth_pitch(w);
     constexpr int64_t kQueryBytes = Packing<AmxBf16>::kQueryPitch * 4;
     constexpr int64_t kKeyBytes = kTile * 4;
     const uint32_t* q = static_cast<const uint32_t*>(w.packed_query);
     const uint32_t* k = static_cast<const uint32_t*>(w.packed_key);
     float* strip = static_cast<float*>(w.strip);
-    for (int64_t t = 0; t < w.tiles; t += 2) {
-      const bool two = t + 1 < w.tiles;
+    for (int64_t t = begin; t < end; t += 2) {
+      const bool two = t + 1 < end;
       const uint32_t* k0 = k + t * pitch * kTile;
       const uint32_t* k1 = two ? k0 + pitch * kTile : k0;
       zero_all();
@@ -93,7 +93,10 @@ struct Amx {
         load<5>(k1 + d * kTile + kLanes, kKeyBytes);
         multiply<3, 5>();
       }
-      for (int64_t before = t - 2; before >= 0 && before < t; ++before) maxima(w, before, most);
+      if (t > begin) {
+        maxima(w, t - 2, most);
+        maxima(w, t - 1, most);
+      }
       float* out = strip + t * kRows * kTile;
       store<0>(out, kTile * 4);
       store<1>(out + kLanes, kTile * 4);
@@ -102,7 +105,7 @@ struct Amx {
         store<3>(out + kRows * kTile + kLanes, kTile * 4);
       }
     }
-    for (int64_t t = (w.tiles - 1) / 2 * 2; t < w.tiles; ++t) maxima(w, t, most);
+    for (int64_t t = begin + (end - begin - 1) / 2 * 2; t < end; ++t) maxima(w, t, most);
   }
 
   static inline void maxima(const HeadWork& w, int64_t t, Vec* most) {
@@ -132,19 +135,17 @@ struct Amx {
 
   // Step 2, and step 3 for the first 64 columns: a tile of weights is multiplied as soon as it is
   // there, so that products run beside the exponentials of the next.
-  template <bool kEntropy>
-  static void exponentials(const HeadWork& w, const float* maximum, float* sum, float* moment,
-                           Mixed& mixed) {
+  template <bool kEntropy, class Block>
+  static void exponentials(const HeadWork& w, Block& block) {
     const int columns = w.value == nullptr ? 0 : w.width / kLanes;
-    if (columns >= 4) return weights_and_mix<kEntropy, 4>(w, maximum, sum, moment, mixed);
-    if (columns >= 2) return weights_and_mix<kEntropy, 2>(w, maximum, sum, moment, mixed);
-    if (columns == 1) return weights_and_mix<kEntropy, 1>(w, maximum, sum, moment, mixed);
-    weights_and_mix<kEntropy, 0>(w, maximum, sum, moment, mixed);
+    if (columns >= 4) return weights_and_mix<kEntropy, 4>(w, block);
+    if (columns >= 2) return weights_and_mix<kEntropy, 2>(w, block);
+    if (columns == 1) return weights_and_mix<kEntropy, 1>(w, block);
+    weights_and_mix<kEntropy, 0>(w, block);
   }
 
-  template <bool kEntropy, int kColumns>
-  static PROVIS_HOT void weights_and_mix(const HeadWork& w, const float* maximum, float* sum,
-                                         float* moment, Mixed& mixed) {
+  template <bool kEntropy, int kColumns, class Block>
+  static PROVIS_HOT void weights_and_mix(const HeadWork& w, Block& block) {
     const Vec unit = AmxBf16::set1(score_unit<AmxBf16>(w));
     Vec total[kRows], entropy[kRows];
     for (int r = 0; r < kRows; ++r) total[r] = entropy[r] = AmxBf16::set1(0);
@@ -154,14 +155,14 @@ struct Amx {
     for (int64_t t = 0; t < w.tiles; ++t, half += kRows * kLanes) {
 #pragma GCC unroll 2
       for (int r = 0; r < kRows; ++r, row += kTile) {
-        to_weights<AmxBf16, kEntropy>(row, half + r * kLanes, AmxBf16::set1(maximum[r]), unit,
+        to_weights<AmxBf16, kEntropy>(row, half + r * kLanes, AmxBf16::set1(block.maximum[r]), unit,
                                       total[r], entropy[r]);
       }
       if constexpr (kColumns > 0) multiply_tile<kColumns>(w, t, 0);
     }
-    if constexpr (kColumns > 0) store_all(mixed);
-    AmxBf16::reduce_add(total, kRows, sum);
-    if constexpr (kEntropy) AmxBf16::reduce_add(entropy, kRows, moment);
+    if constexpr (kColumns > 0) store_all(block.mixed);
+    AmxBf16::reduce_add(total, kRows, block.sum);
+    if constexpr (kEntropy) AmxBf16::reduce_add(entropy, kRows, block.moment);
   }
 
   static void zero_all() {
@@ -230,8 +231,10 @@ struct Amx {
   }
 
   // Step 3: what step 2 has summed up, and the columns that it left.
-  static void mix(const HeadWork& w, int64_t first, int count, const float* inverse,
-                  const Mixed& mixed) {
+  template <class Block>
+  static void mix(const HeadWork& w, int64_t first, int count, const Block* block, int) {
+    const float* inverse = block->inverse;
+    const Mixed& mixed = block->mixed;
     const int columns = w.width / kLanes;
     int done = columns >= 4 ? 4 : columns >= 2 ? 2 : 1;
     if (done == 4) store_columns<4>(w, first, count, 0, inverse, mixed);

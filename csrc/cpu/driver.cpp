@@ -76,7 +76,9 @@ class Run {
   void run() {
     std::atomic<size_t> next{0};
     std::exception_ptr failure;  // none may leave the parallel region
-#pragma omp parallel num_threads(call_.num_threads) if (call_.num_threads > 1)
+    const int threads = static_cast<int>(
+        std::min(static_cast<size_t>(std::max(1, call_.num_threads)), tasks_.size()));
+#pragma omp parallel num_threads(threads) if (threads > 1)
     {
       try {
         FlushDenormals flush;
@@ -158,9 +160,10 @@ class Run {
       const Sequence& q = run_.sequences_[static_cast<size_t>(task.sequence)];
       if (task.sequence != sequence_ || task.head != head_) enter(task, q);
       clear(q);
-      for (int64_t i = task.first; i < task.last; i += run_.kernel_.rows) {
-        const int64_t count = std::min<int64_t>(run_.kernel_.rows, task.last - i);
-        run_.kernel_.block(work_, i, static_cast<int>(count));
+      const int64_t step = int64_t{work_.band} * run_.kernel_.rows;
+      for (int64_t i = task.first; i < task.last; i += step) {
+        const int64_t count = std::min<int64_t>(step, task.last - i);
+        run_.kernel_.band(work_, i, static_cast<int>(count));
       }
       add_results(task, q);
     }
@@ -202,6 +205,9 @@ class Run {
       w.n = q.n;
       w.keys = q.keys;
       w.tiles = (q.keys + run_.kernel_.tile - 1) / run_.kernel_.tile;
+      const int64_t room = w.tiles * run_.kernel_.tile;
+      w.band = std::min(w.max_band, band_of(run_.kernel_, room, w.depth));
+      w.chunk = w.band == 1 ? std::max<int64_t>(1, w.tiles) : chunk_of(run_.kernel_, w.depth);
       w.allowed = call_.allowed == nullptr ? nullptr : call_.allowed + q.begin;
       w.additive = call_.additive == nullptr ? nullptr : call_.additive + q.begin;
       w.counted = run_.counted_.data() + q.begin;

@@ -1,6 +1,7 @@
 // Attention with statistics for one (sequence, head), for any instruction set S.
 //
-// Queries are taken in blocks of kRows. For each block
+// Queries are taken in blocks of kRows, and where packed keys and values do not fit into the
+// second-level cache in bands of several blocks, which share each chunk of them. For each block
 //   1. scores of all keys, tile by tile (kRows x 2 vectors of keys in registers), go to a strip
 //      [tiles, kRows, kTile] that stays in the second-level cache; the row maxima come with them;
 //   2. the strip becomes p = exp(score - maximum), and the row sums are known exactly;
@@ -11,6 +12,7 @@
 // How keys, values and queries are laid out: packing.h.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -34,6 +36,7 @@ struct HeadKernel : Packing<S> {
   static constexpr int kTile = 2 * kLanes;
   static constexpr int kPair = S::kHalf ? 2 : 1;
   static constexpr int kQueryPitch = Packing<S>::kQueryPitch;
+  static constexpr int kMaxBand = S::kTiles ? 1 : provis::cpu::kMaxBand;
   static constexpr int kGroup = kRows % 4 == 0 ? 4 : 3;
 #if defined(__AMX_BF16__)
   using Products = std::conditional_t<S::kTiles, Amx, HeadKernel<S>>;
@@ -44,15 +47,22 @@ struct HeadKernel : Packing<S> {
   // Output that step 2 has made already: none here.
   struct Mixed {};
 
-  // Step 1. most[r] receives the lane-wise maxima of row r.
-  static PROVIS_HOT void scores(const HeadWork& w, Vec* most) {
+  // One block of a band, from step to step.
+  struct Block {
+    Vec most[kRows];
+    Real maximum[kRows], sum[kRows], moment[kRows], inverse[kRows];
+    typename Products::Mixed mixed;
+  };
+
+  // Step 1 for key tiles begin to end. most[r] receives the lane-wise maxima of row r.
+  static PROVIS_HOT void scores(const HeadWork& w, int64_t begin, int64_t end, Vec* most) {
     const int64_t pitch = Packing<S>::depth_pitch(w);
     const int steps = (w.depth + kPair - 1) / kPair;
     const Packed* q = static_cast<const Packed*>(w.packed_query);
-    const Packed* k = static_cast<const Packed*>(w.packed_key);
+    const Packed* k = static_cast<const Packed*>(w.packed_key) + begin * pitch * kTile;
     const Real* bias = static_cast<const Real*>(w.key_bias);
-    Real* strip = static_cast<Real*>(w.strip);
-    for (int64_t t = 0; t < w.tiles; ++t, k += pitch * kTile, strip += kRows * kTile) {
+    Real* strip = static_cast<Real*>(w.strip) + begin * kRows * kTile;
+    for (int64_t t = begin; t < end; ++t, k += pitch * kTile, strip += kRows * kTile) {
       Vec acc[kRows][2];
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) acc[r][0] = acc[r][1] = S::set1(0);
@@ -112,15 +122,14 @@ struct HeadKernel : Packing<S> {
 
   // Step 2. sum[r] = sum of p; with_entropy: moment[r] = sum of p * (score - maximum).
   template <bool kEntropy>
-  static PROVIS_HOT void exponentials(const HeadWork& w, const Real* maximum, Real* sum,
-                                      Real* moment, Mixed&) {
+  static PROVIS_HOT void exponentials(const HeadWork& w, Block& block) {
     const Vec unit = S::set1(score_unit<S>(w));
     for (int group = 0; group < kRows; group += kGroup) {
       Vec total[kGroup], entropy[kGroup], most[kGroup];
 #pragma GCC unroll 4
       for (int g = 0; g < kGroup; ++g) {
         total[g] = entropy[g] = S::set1(0);
-        most[g] = S::set1(maximum[group + g]);
+        most[g] = S::set1(block.maximum[group + g]);
       }
       Real* strip = static_cast<Real*>(w.strip) + group * kTile;
       uint32_t* half = S::kHalf ? w.half_strip + group * kLanes : nullptr;
@@ -132,26 +141,33 @@ struct HeadKernel : Packing<S> {
         }
         if constexpr (S::kHalf) half += kRows * kLanes;
       }
-      S::reduce_add(total, kGroup, sum + group);
-      if constexpr (kEntropy) S::reduce_add(entropy, kGroup, moment + group);
+      S::reduce_add(total, kGroup, block.sum + group);
+      if constexpr (kEntropy) S::reduce_add(entropy, kGroup, block.moment + group);
     }
   }
 
-  // Step 3 for kVectors vectors of columns from `column` on.
+  // Step 3 for kVectors vectors of columns from `column` on, and for key tiles begin to end. What
+  // the tiles before have made stands in `partial`, where the tiles after find it.
   template <int kVectors>
   static PROVIS_HOT void mix_columns(const HeadWork& w, int64_t first, int count, int column,
+                                     int64_t begin, int64_t end, Real* partial,
                                      const Real* inverse) {
     Vec acc[kRows][kVectors];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = S::set1(0);
+#pragma GCC unroll 2
+      for (int c = 0; c < kVectors; ++c) {
+        acc[r][c] = begin == 0 ? S::set1(0) : S::load(partial + (r * kVectors + c) * kLanes);
+      }
     }
     constexpr int kSteps = kTile / kPair;
     const Packed* p = S::kHalf ? reinterpret_cast<const Packed*>(w.half_strip)
                                : static_cast<const Packed*>(w.strip);
+    p += begin * kRows * kSteps;
     const Packed* v = static_cast<const Packed*>(w.packed_value) + column;
-    int64_t left = (w.keys + kPair - 1) / kPair;
-    for (int64_t t = 0; t < w.tiles; ++t, p += kRows * kSteps, left -= kSteps) {
+    v += begin * kSteps * w.width;
+    int64_t left = (w.keys + kPair - 1) / kPair - begin * kSteps;
+    for (int64_t t = begin; t < end; ++t, p += kRows * kSteps, left -= kSteps) {
       const int steps = static_cast<int>(left < kSteps ? left : kSteps);
       for (int j = 0; j < steps; ++j, v += w.width) {
         Vec x[kVectors];
@@ -164,6 +180,16 @@ struct HeadKernel : Packing<S> {
           for (int c = 0; c < kVectors; ++c) acc[r][c] = S::dot(weight, x[c], acc[r][c]);
         }
       }
+    }
+    if (end < w.tiles) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+        for (int c = 0; c < kVectors; ++c) {
+          S::store(partial + (r * kVectors + c) * kLanes, acc[r][c]);
+        }
+      }
+      return;
     }
     const int columns = w.depth - column;
 #pragma GCC unroll 16
@@ -178,12 +204,27 @@ struct HeadKernel : Packing<S> {
     }
   }
 
-  static void mix(const HeadWork& w, int64_t first, int count, const Real* inverse, const Mixed&) {
+  static void mix(HeadWork& w, int64_t first, int count, const Block* blocks, int n_blocks) {
     int column = 0;
     for (; column + 2 * kLanes <= w.width; column += 2 * kLanes) {
-      mix_columns<2>(w, first, count, column, inverse);
+      mix_band<2>(w, first, count, column, blocks, n_blocks);
     }
-    if (column < w.width) mix_columns<1>(w, first, count, column, inverse);
+    if (column < w.width) mix_band<1>(w, first, count, column, blocks, n_blocks);
+  }
+
+  template <int kVectors>
+  static void mix_band(HeadWork& w, int64_t first, int count, int column, const Block* blocks,
+                       int n_blocks) {
+    int64_t t = 0;
+    do {  // once even where there is no key: the output is zero then
+      for (int b = 0; b < n_blocks; ++b) {
+        select(w, b);
+        Real* partial = static_cast<Real*>(w.partial) + b * kRows * kVectors * kLanes;
+        mix_columns<kVectors>(w, first + b * kRows, rows_of(count, b), column, t,
+                              std::min(t + w.chunk, w.tiles), partial, blocks[b].inverse);
+      }
+      t += w.chunk;
+    } while (t < w.tiles);
   }
 
   // Brings the same rows of the next head, likely this thread's next, into the cache meanwhile:
@@ -212,27 +253,56 @@ struct HeadKernel : Packing<S> {
     return nullptr;
   }
 
-  static void block(HeadWork& w, int64_t first, int count) {
+  // Points the buffers of one block at those of block b of the band.
+  static void select(HeadWork& w, int b) {
+    const int64_t numbers = w.tiles * kTile * kRows;
+    w.packed_query = static_cast<Packed*>(w.queries) + b * kRows * kQueryPitch;
+    w.strip = static_cast<Real*>(w.strips) + b * numbers;
+    if (S::kHalf) w.half_strip = w.half_strips + b * (numbers / 2);
+  }
+  static int rows_of(int count, int b) { return std::min(kRows, count - b * kRows); }
+
+  static void band(HeadWork& w, int64_t first, int count) {
+    const int n_blocks = (count + kRows - 1) / kRows;
+    Block blocks[kMaxBand];
     Packing<S>::pack_queries(w, first, count);
     prefetch_next_head(w, first, count);
-    Vec most[kRows];
-    for (int r = 0; r < kRows; ++r) most[r] = S::set1(-INFINITY);
-    Products::scores(w, most);
-    if (w.relative_bias != nullptr) add_relative_bias(w, first, most);
+    for (int b = 0; b < n_blocks; ++b) {
+      for (Vec& most : blocks[b].most) most = S::set1(-INFINITY);
+    }
+    for (int64_t t = 0; t < w.tiles; t += w.chunk) {
+      for (int b = 0; b < n_blocks; ++b) {
+        select(w, b);
+        Products::scores(w, t, std::min(t + w.chunk, w.tiles), blocks[b].most);
+      }
+    }
+    for (int b = 0; b < n_blocks; ++b) {
+      select(w, b);
+      weigh(w, first + b * kRows, blocks[b]);
+    }
+    if (w.value != nullptr) Products::mix(w, first, count, blocks, n_blocks);
+    for (int b = 0; b < n_blocks; ++b) {
+      select(w, b);
+      finish(w, first + b * kRows, rows_of(count, b), blocks[b]);
+    }
+  }
 
-    Real maximum[kRows], sum[kRows], moment[kRows], inverse[kRows], weight[kRows];
-    S::reduce_max(most, kRows, maximum);
-    for (int r = 0; r < kRows; ++r) {
-      if (maximum[r] == -INFINITY) maximum[r] = 0;  // nothing allowed: all p are 0
+  static void weigh(const HeadWork& w, int64_t first, Block& block) {
+    if (w.relative_bias != nullptr) add_relative_bias(w, first, block.most);
+    S::reduce_max(block.most, kRows, block.maximum);
+    for (Real& maximum : block.maximum) {
+      if (maximum == -INFINITY) maximum = 0;  // nothing allowed: all p are 0
     }
-    typename Products::Mixed mixed;
     if (w.wants_entropy) {
-      Products::template exponentials<true>(w, maximum, sum, moment, mixed);
+      Products::template exponentials<true>(w, block);
     } else {
-      Products::template exponentials<false>(w, maximum, sum, moment, mixed);
+      Products::template exponentials<false>(w, block);
     }
-    for (int r = 0; r < kRows; ++r) inverse[r] = sum[r] == 0 ? 0 : 1 / sum[r];
-    if (w.value != nullptr) Products::mix(w, first, count, inverse, mixed);
+    for (int r = 0; r < kRows; ++r) block.inverse[r] = block.sum[r] == 0 ? 0 : 1 / block.sum[r];
+  }
+
+  static void finish(HeadWork& w, int64_t first, int count, const Block& block) {
+    const Real *maximum = block.maximum, *sum = block.sum, *inverse = block.inverse;
     if (w.lse != nullptr) {
       const double unit = kLn2 * static_cast<double>(score_unit<S>(w));
       for (int r = 0; r < count; ++r) {
@@ -244,6 +314,7 @@ struct HeadKernel : Packing<S> {
 
     // Rows that count: residues with finite scores. The others weigh nothing from here on; NaN
     // has to leave the strip, as 0 * NaN is not 0.
+    Real weight[kRows];
     bool any = false;
     double product = 1, bits = 0;
     for (int r = 0; r < kRows; ++r) {
@@ -257,7 +328,7 @@ struct HeadKernel : Packing<S> {
         // One logarithm for the block: a row's sum lies between 1 and the number of keys, so that
         // the product of a block's is far from overflow.
         product *= static_cast<double>(sum[r]);
-        bits += static_cast<double>(moment[r] * inverse[r]);
+        bits += static_cast<double>(block.moment[r] * inverse[r]);
       }
     }
     if (w.wants_entropy) w.entropy += to_fixed(std::log(product) - kLn2 * bits);
@@ -277,7 +348,8 @@ const KernelTable* kernel_table() {
                                         K::kQueryPitch,
                                         &Statistics<S>::window_pitch,
                                         &K::pack,
-                                        &K::block,
+                                        &K::band,
+                                        K::kMaxBand,
                                         K::begin(),
                                         K::end()};
   return &table;

@@ -26,6 +26,9 @@ struct HeadWork {
   int64_t n;      // tokens of the sequence = queries
   int64_t keys;   // keys up to the last that is allowed
   int64_t tiles;  // key tiles
+  int64_t chunk;  // key tiles that the blocks of a band take in turn
+  int band;       // blocks of queries that share a chunk
+  int max_band;   // that the buffers have room for
   int depth;      // head size
   int width;      // columns of the packed value, a multiple of the vector
   double scale;
@@ -46,16 +49,22 @@ struct HeadWork {
   // Buffers of the thread, 64-byte aligned.
   void* packed_key;        // [tiles, depth, tile]
   void* packed_value;      // [keys, width]
-  void* packed_query;      // [rows, query_pitch]
+  void* queries;           // [band, rows, query_pitch]
   void* rows_in;           // scratch: one tile of converted rows
-  void* strip;             // [tiles, rows, tile] scores, then exp(score - row maximum)
-  uint32_t* half_strip;    // bf16: the same as pairs of bf16
+  void* strips;            // [band, tiles, rows, tile] scores, then exp(score - row maximum)
+  uint32_t* half_strips;   // bf16: the same as pairs of bf16
+  void* partial;           // [band, rows, 2 vectors] output of the chunks of keys so far
   void* key_bias;          // [tiles * tile] added to scores, times log2(e)
   uint8_t* tile_has_bias;  // [tiles]
   uint32_t* residue_bits;  // [tiles]
   void* windows;           // [rows, window_pitch] keys around each row, for separation
   double* row_mass;        // [rows] attention of the block's rows to residues
   double* class_mass;      // [sqrt(classes) + 2] scratch of class pairs
+
+  // The block at hand, in the buffers above.
+  const void* packed_query;
+  void* strip;
+  uint32_t* half_strip;
 
   // Accumulators of one task.
   int64_t* arc_counts;  // [n_thresholds, channels] or null
@@ -77,6 +86,7 @@ struct HeadWork {
 };
 
 constexpr int kSavedBytes = 64;
+constexpr int kMaxBand = 8;
 
 // One instruction set: how its kernels tile, and their two entry points.
 struct KernelTable {
@@ -88,8 +98,9 @@ struct KernelTable {
   int pair;     // 2: products take pairs of bf16
   int query_pitch;
   int64_t (*window_pitch)(int64_t reach);
-  void (*pack)(HeadWork&);                             // once per (sequence, head)
-  void (*block)(HeadWork&, int64_t first, int count);  // `count` <= rows queries
+  void (*pack)(HeadWork&);                            // once per (sequence, head)
+  void (*band)(HeadWork&, int64_t first, int count);  // `count` <= band * rows queries
+  int max_band;
   // Once per thread and call, around all others; may be null. `saved`: kSavedBytes, aligned to 64.
   void (*begin)(void* saved);
   void (*end)(const void* saved);

@@ -147,8 +147,8 @@ struct Packing {
   // Rows at a fixed distance, so that the kernel reaches all of them from one address.
   static PROVIS_HOT void pack_queries(HeadWork& w, int64_t first, int count) {
     const int64_t pitch = depth_pitch(w);
-    Packed* out = static_cast<Packed*>(w.packed_query);
-    for (int r = 0; r < kRows; ++r, out += kQueryPitch) {
+    Packed* out = static_cast<Packed*>(w.queries);
+    for (int r = 0; r < (count + kRows - 1) / kRows * kRows; ++r, out += kQueryPitch) {
       if (r >= count) {
         std::memset(out, 0, static_cast<size_t>(pitch) * sizeof(Packed));
         continue;

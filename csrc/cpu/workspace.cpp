@@ -1,5 +1,10 @@
 #include "cpu/workspace.h"
 
+#if defined(__unix__)
+#include <unistd.h>
+#endif
+
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -29,7 +34,34 @@ class Buffer {
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+// Bytes of the second-level cache; one megabyte where nobody tells.
+int64_t cache_bytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  static const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return 1 << 20;
+}
+
+int64_t element_size(const KernelTable& kernel) { return kernel.pair == 2 ? 4 : kernel.element; }
+
 }  // namespace
+
+// Strips may take half of the cache, and more if the band were a single block otherwise: a strip
+// is walked a few times, the keys and values once per band.
+int band_of(const KernelTable& kernel, int64_t keys, int head_size) {
+  const int64_t row = round_up(head_size, int64_t{kernel.lanes} * kernel.pair);
+  const int64_t packed = 2 * keys * row * element_size(kernel) / kernel.pair;
+  if (kernel.max_band == 1 || packed <= cache_bytes() / 2) return 1;
+  const int64_t strip = keys * kernel.rows * kernel.element;
+  const int64_t fit = cache_bytes() / 2 / strip;
+  return static_cast<int>(std::clamp<int64_t>(fit, 2, kernel.max_band));
+}
+
+int64_t chunk_of(const KernelTable& kernel, int head_size) {
+  const int64_t tile = int64_t{kernel.tile} * head_size * element_size(kernel) / kernel.pair;
+  return std::max<int64_t>(1, cache_bytes() / 8 / tile);
+}
 
 void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64_t longest,
                      int channels, int64_t reach, bool separation, HeadWork* work) {
@@ -39,12 +71,16 @@ void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64
   const int64_t depth = round_up(steps, kernel.lanes);
   const int64_t width = round_up(call.head_size, kernel.lanes);
   const int64_t rows = round_up(kernel.rows, kernel.lanes);
-  const int64_t element = kernel.pair == 2 ? 4 : kernel.element;
+  const int64_t element = element_size(kernel);
   const bool columns = call.mass != nullptr || call.received != nullptr;
   int most_classes = 0;
   for (int p = 0; p < call.n_properties; ++p) {
     if (call.properties[p].classes > most_classes) most_classes = call.properties[p].classes;
   }
+
+  const int64_t strip = keys * kernel.rows * kernel.element;
+  const int band = band_of(kernel, keys, call.head_size);
+  work->max_band = band;
 
   // First pass measures, second hands out.
   static thread_local Buffer buffer;
@@ -62,10 +98,11 @@ void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64
     work->packed_key = take(keys * depth * element);
     work->packed_value =
         call.value.data == nullptr ? take(0) : take((keys + 1) / kernel.pair * width * element);
-    work->packed_query = take(int64_t{kernel.rows} * kernel.query_pitch * element);
+    work->queries = take(int64_t{band} * kernel.rows * kernel.query_pitch * element);
     work->rows_in = take(kernel.tile * depth * element);
-    work->strip = take(keys * kernel.rows * kernel.element);
-    work->half_strip = static_cast<uint32_t*>(take(kernel.pair == 2 ? keys * kernel.rows * 2 : 0));
+    work->strips = take(band * strip);
+    work->half_strips = static_cast<uint32_t*>(take(kernel.pair == 2 ? band * strip / 2 : 0));
+    work->partial = take(int64_t{band} * kernel.rows * 2 * kernel.lanes * kernel.element);
     work->key_bias = take(keys * kernel.element);
     work->tile_has_bias = static_cast<uint8_t*>(take(tiles));
     work->residue_bits = static_cast<uint32_t*>(take(tiles * 4));

@@ -10,4 +10,9 @@ namespace provis::cpu {
 void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64_t longest,
                      int channels, int64_t reach, bool separation, HeadWork* work);
 
+// Blocks of queries that go through the keys together: 1 where packed keys and values stay in the
+// cache; and the tiles that they take at a time. What is computed is the same for any.
+int band_of(const KernelTable& kernel, int64_t keys, int head_size);
+int64_t chunk_of(const KernelTable& kernel, int head_size);
+
 }  // namespace provis::cpu

@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, the version or what is wrong
         return int(stop.code or 0)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_news)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler]
+    )
     logging.captureWarnings(True)
     try:
         command = importlib.import_module(f"provis_fast.cli.{arguments.command}")
@@ -54,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except OSError as error:
         return _fail(str(error))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out of the log what the commands print at the end, from the result; see NOTED."""
+    return not getattr(record, "noted", False)
 
 
 def _fail(message: str) -> int:

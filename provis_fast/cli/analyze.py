@@ -17,13 +17,18 @@ from provis_fast.statistics import HeadStatistics
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse, save and show."""
-    target = storage.check_writable(arguments.out)
+    target = output.target(arguments.out, arguments.overwrite)
     storage.check_writable(storage.partial_folder(arguments.out))
     properties = _properties(arguments)
+    if arguments.background is not None and arguments.compat is None:
+        raise ArgumentError(
+            "--background: expected only with --compat provis; add that, or leave the option out"
+        )
     from provis_fast.proteins import load_proteins
 
     reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
     proteins = load_proteins(arguments.inputs, **reading)
+    background = arguments.background and load_proteins(arguments.background, **reading)
     result, interrupted = analyse(
         arguments.model,
         proteins,
@@ -38,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         min_arcs=arguments.min_arcs,
         threads=arguments.threads,
         compat=arguments.compat,
+        background=background,
+        entropy=arguments.entropy,
         batch_tokens=arguments.batch_tokens,
     )
     for name, value in (reading | {"revision": arguments.revision}).items():
@@ -120,6 +127,4 @@ def finish(result: HeadStatistics, target: Path, interrupted: bool) -> int:
         return INTERRUPTED
     output.show(result, folder)
     print(f"Analysed in {clock(result.run[-1]['seconds'])}.", file=sys.stderr)
-    if not result.analysed:
-        print("provis-fast: error: no protein could be analysed", file=sys.stderr)
     return output.status(result)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from typing import NoReturn
 
 from provis_fast import __version__
+from provis_fast.threads import MAX_THREADS
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in two lines; the whole usage would push the message off the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\nTry: {self.prog} --help\n")
+
+
+#: Made by ``provis-fast demo`` and its own: what stands there is replaced.
+DEMO_FOLDER = "provis_fast_demo"
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of ``provis-fast``; the chosen subcommand is `command`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="provis-fast",
         description="What the attention heads of protein language models look at.",
         epilog="Layers and heads are counted from 1 on the command line and in files.",
@@ -73,14 +87,57 @@ def not_negative(text: str) -> int:
     return _at_least(text, 0)
 
 
-def _at_least(text: str, least: int) -> int:
+def threads(text: str) -> int:
+    """A number of threads."""
+    return _at_least(text, 1, MAX_THREADS)
+
+
+def distance(text: str) -> float:
+    """A positive number of Angstrom."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive distance in Angstrom, got {text!r}")
+    return number
+
+
+def folder(text: str) -> str:
+    """The name of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a folder, got ''")
+    return text
+
+
+def _at_least(text: str, least: int, most: int | None = None) -> int:
     try:
         number = int(text)
     except ValueError:
         number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+    if number < least or (most is not None and number > most):
+        end = "on" if most is None else f"to {most}"
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {least} {end}, got {text!r}"
+        )
     return number
+
+
+def _add_out(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    command.add_argument(
+        "--out",
+        type=folder,
+        required=default is None,
+        default=default,
+        metavar="DIR",
+        help="folder for the result" + (f" (default: {default})" if default else ""),
+    )
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an earlier result in DIR"
+        + (f" (always done in {default})" if default else ""),
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
@@ -90,10 +147,8 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         description="Analyse bundled structures for amino acids, secondary structure and contacts.",
     )
     demo.add_argument("--model", default="antiberty", help="default: %(default)s")
-    demo.add_argument(
-        "--out", default="provis_fast_demo", metavar="DIR", help="default: %(default)s"
-    )
-    demo.add_argument("--threads", type=positive, metavar="N")
+    _add_out(demo, DEMO_FOLDER)
+    demo.add_argument("--threads", type=threads, metavar="N")
 
 
 def _add_analyze(commands: argparse._SubParsersAction) -> None:
@@ -111,7 +166,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         nargs="+",
         help="files or folders: FASTA, PDB, mmCIF (all also .gz), TAPE LMDB",
     )
-    analyze.add_argument("--out", required=True, metavar="DIR", help="folder for the result")
+    _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
     what.add_argument(
         "--properties",
@@ -134,6 +189,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         default="arcs",
         help="count arcs, weigh by attention, or both (default: %(default)s)",
     )
+    what.add_argument(
+        "--entropy", action="store_true", help="also measure the entropy of the rows of attention"
+    )
     what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
     what.add_argument(
         "--min-arcs",
@@ -145,9 +203,16 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--compat", choices=("provis",), help="count exactly as the original provis does"
     )
+    what.add_argument(
+        "--background",
+        nargs="+",
+        metavar="INPUT",
+        help="with --compat: files or folders of the corpus whose background is taken (default: "
+        "the analysed proteins)",
+    )
     contact = analyze.add_argument_group("contacts")
     contact.add_argument("--contact-atom", choices=("CA", "CB"), help="default: CA")
-    contact.add_argument("--contact-cutoff", type=float, metavar="ANGSTROM", help="default: 8")
+    contact.add_argument("--contact-cutoff", type=distance, metavar="ANGSTROM", help="default: 8")
     contact.add_argument(
         "--contact-separation",
         type=not_negative,
@@ -182,7 +247,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     running.add_argument("--device", default="auto", help="default: auto")
     running.add_argument("--dtype", default="float32", help="default: float32")
     running.add_argument("--revision", help="revision of a model on the hub")
-    running.add_argument("--threads", type=positive, metavar="N", help="default: as torch chooses")
+    running.add_argument("--threads", type=threads, metavar="N", help="default: as torch chooses")
     running.add_argument(
         "--batch-tokens",
         type=positive,
@@ -198,14 +263,14 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
         description="Pool results of one analysis over different proteins, exactly.",
     )
     merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
-    merge.add_argument("--out", required=True, metavar="DIR", help="folder for the pooled result")
+    _add_out(merge)
     merge.add_argument(
         "--allow-partial", action="store_true", help="also take results of interrupted analyses"
     )
     merge.add_argument(
         "--allow-overlap",
         action="store_true",
-        help="also take results computed from the same input file",
+        help="also take results that hold the same proteins, which then count twice",
     )
 
 
@@ -227,7 +292,7 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument("--head-sizes", **sizes, default=[16, 32, 64, 128])
     benchmark.add_argument("--lengths", **sizes, default=[128, 512, 1024, 2048])
     benchmark.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    benchmark.add_argument("--threads", **sizes, default=[1, 2])
+    benchmark.add_argument("--threads", **sizes | {"type": threads}, default=[1, 2])
     benchmark.add_argument(
         "--seconds", type=float, default=1.0, metavar="S", help="for each shape (default: 1)"
     )

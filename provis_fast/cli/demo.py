@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from provis_fast import storage
+from provis_fast.cli import output
 from provis_fast.cli.analyze import analyse, finish
+from provis_fast.cli.arguments import DEMO_FOLDER
 
 PROPERTIES = ("amino_acid", "secondary_structure", "contact")
 THRESHOLD = 0.3
@@ -13,7 +15,8 @@ THRESHOLD = 0.3
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse bundled structures, show what comes out, and say what to do next."""
-    target = storage.check_writable(arguments.out)
+    overwrite = arguments.overwrite or arguments.out == DEMO_FOLDER
+    target = output.target(arguments.out, overwrite)
     storage.check_writable(storage.partial_folder(arguments.out))
     from provis_fast.proteins.bundled import demo_set
 

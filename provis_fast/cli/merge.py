@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from provis_fast import storage
 from provis_fast.cli import OK, output
@@ -13,13 +14,14 @@ from provis_fast.merging import merge
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, pool, save and show."""
-    target = storage.check_writable(arguments.out)
+    target = Path(os.path.realpath(arguments.out))
     folders = [os.path.realpath(folder) for folder in arguments.results]
     if str(target) in folders:
         raise ArgumentError(f"--out: {arguments.out} is one of the results; give a new folder")
     for number, folder in enumerate(folders):
         if folder in folders[:number]:
             raise ArgumentError(f"DIR: {arguments.results[number]} is given twice")
+    output.target(arguments.out, arguments.overwrite)
     loaded = (
         storage.load(folder, allow_partial=arguments.allow_partial) for folder in arguments.results
     )

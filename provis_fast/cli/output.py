@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from provis_fast import storage, tables
-from provis_fast.cli import OK, SOME_FAILED, UNUSABLE
+from provis_fast.cli import OK, SOME_FAILED
 from provis_fast.errors import ResultError
+from provis_fast.outcome import aside_line, unknown_note
 from provis_fast.statistics import HeadStatistics
 
 _SHOWN = 10
+
+
+def target(folder: str, overwrite: bool) -> Path:
+    """Where a result will stand, checked before the work is done.
+
+    Raises
+    ------
+    ResultError
+        It cannot be written, holds other things, or holds a result that is not to be replaced.
+    """
+    found = storage.check_writable(folder)
+    if not overwrite and (found / "manifest.json").exists():
+        raise ResultError(
+            f"--out: {folder} holds an earlier result; give another folder, or replace that result "
+            "with --overwrite"
+        )
+    return found
 
 
 def save(result: HeadStatistics, folder: Path) -> None:
@@ -29,10 +48,15 @@ def save(result: HeadStatistics, folder: Path) -> None:
         with _uninterrupted():
             storage.save(result, folder)
     except ResultError as error:
-        spare = Path(tempfile.gettempdir()) / f"provis_fast-{folder.name}"
+        try:
+            spare = Path(tempfile.mkdtemp(prefix=f"provis_fast-{folder.name}-"))
+        except OSError:
+            raise error from None
         try:
             storage.save(result, spare)
         except ResultError:
+            with suppress(OSError):
+                os.rmdir(spare)
             raise error from None
         raise ResultError(f"{error}\nThe result was saved in {spare} instead") from error
 
@@ -66,8 +90,10 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
 
 def explain(result: HeadStatistics, folder: Path) -> None:
     """Say on stderr what was not analysed and why, and repeat the notes."""
-    notes = [f"note: {note}" for note in result.notes]
-    reasons = [f"{e['status']}: {e['id']}: {e['reason']}" for e in result.set_aside]
+    general = {unknown_note(name) for name in result.unknown_properties}
+    # Stable: what concerns every number comes first, then remarks on single proteins.
+    notes = [f"note: {n}" for n in sorted(result.notes, key=lambda note: note not in general)]
+    reasons = [aside_line(entry) for entry in result.set_aside]
     for lines, what in ((notes, "notes"), (reasons, "proteins skipped or failed")):
         for line in lines[:_SHOWN]:
             print(line, file=sys.stderr)
@@ -77,7 +103,5 @@ def explain(result: HeadStatistics, folder: Path) -> None:
 
 
 def status(result: HeadStatistics) -> int:
-    """Exit status of a finished analysis."""
-    if not result.analysed:
-        return UNUSABLE
+    """Exit status of a finished analysis; of one without a single protein there is no result."""
     return SOME_FAILED if result.failed else OK

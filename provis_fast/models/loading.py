@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,10 +96,15 @@ def load_model(
     Raises
     ------
     ArgumentError
-        For an unknown device or dtype.
+        For an unknown device or dtype, or a name that is no text.
     ModelError
         If the model cannot be found, is incomplete, or cannot be analysed.
     """
+    if not isinstance(name_or_path, (str, Path)) or not str(name_or_path):
+        raise ArgumentError(
+            "name_or_path: expected the name of a model or the path of its folder, got "
+            f"{name_or_path!r}"
+        )
     torch_device = _device(device)
     torch_dtype = _dtype(dtype)
     name = str(name_or_path)
@@ -149,20 +155,33 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
             dtype=dtype,
             weights_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, in words of our own
             **options,
         )
+    except pickle.UnpicklingError as error:
+        # What torch says recommends to run the code.
+        raise ModelError(
+            f"{name}: the weights in {folder} are a pickle that holds more than tensors (or is "
+            "damaged); code from data is never run. Get them as .safetensors"
+        ) from error
     except Exception as error:  # damaged files raise whatever the parsers of formats raise
         raise ModelError(
             f"{name}: cannot load the weights in {folder}: {_first_line(error)}. Is the folder "
-            "complete, and not a pickle with code in it?"
+            "complete?"
         ) from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(UNUSED_PARTS))
-    wrong = [str(key) for key in report["mismatched_keys"]]
-    if missing or wrong:
+    shapes = (key[0] for key in report["mismatched_keys"])
+    wrong = sorted(key for key in shapes if not key.startswith(UNUSED_PARTS))
+    faults = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])})"
+        for keys, what in ((missing, "missing"), (wrong, "of another shape than config.json says"))
+        if keys
+    ]
+    if faults:
         raise ModelError(
             f"{name}: the weights in {folder} do not fill {model_class.__name__}: "
-            f"{len(missing)} missing ({', '.join(missing[:3])}), {len(wrong)} of another shape "
-            f"({', '.join(wrong[:3])}); what is missing would be random numbers"
+            f"{', '.join(faults)}; random numbers would stand in for them. Take config.json and "
+            "the weights from one and the same model"
         )
     for part in UNUSED_PARTS:
         if getattr(module, part, None) is not None:
@@ -171,15 +190,28 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
 
 
 def _load_tokenizer(name: str, files: _Files) -> PreTrainedTokenizerBase:
+    folder = files.folder
+    if files.vocabulary is None and not _has_vocabulary(folder):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise ModelError(
+            f"{name}: there is no tokenizer in {folder}: expected vocab.txt or tokenizer.json, and "
+            f"tokenizer_config.json, got {found}. Put the model's own tokenizer files there"
+        )
     try:
         if files.vocabulary is not None:
             return BertTokenizer(vocab=str(files.vocabulary), do_lower_case=False)
-        return AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # ImportError, OSError, ValueError, TypeError, by missing file
         raise ModelError(
-            f"{name}: cannot load a tokenizer from {files.folder}: {_first_line(error)}. Put the "
+            f"{name}: cannot load a tokenizer from {folder}: {_first_line(error)}. Put the "
             "model's own tokenizer files (vocab.txt or tokenizer.json, tokenizer_config.json) there"
         ) from error
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    """Without any of these files transformers would make up a tokenizer that knows no letter."""
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+    return any(any(folder.glob(name)) for name in names)
 
 
 def _device(device: str | torch.device) -> torch.device:

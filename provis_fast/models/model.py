@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from provis_fast.errors import ArgumentError, InputError, ModelError
-from provis_fast.models.routing import Handler, RoutedModule, route, routed
+from provis_fast.models.routing import route
 from provis_fast.models.tokens import TokenTable
 
 # Parts of an encoder that no attention depends on. They may be missing from a checkpoint, are not
@@ -63,7 +62,7 @@ class Model:
     module : transformers.PreTrainedModel
         The bare encoder.
     tokens : TokenTable
-    n_layers, n_heads, head_size, hidden : int
+    n_layers, n_heads, head_size : int
     max_residues : int or None
         Longest protein, where positions are learned; None where they are rotary.
     device : torch.device
@@ -91,8 +90,8 @@ class Model:
         self.tokens = TokenTable.from_tokenizer(tokenizer, name)
         self.n_layers = routing.n_layers
         self.n_heads = routing.n_heads
-        self.hidden = int(config.hidden_size)
-        self.head_size = int(getattr(config, "head_dim", None) or self.hidden // self.n_heads)
+        size = getattr(config, "head_dim", None) or config.hidden_size // self.n_heads
+        self.head_size = int(size)
         self.revision = revision
         self._first_position = routing.family.first_token_position(config)
         self._max_tokens = routing.family.max_tokens(config)
@@ -178,9 +177,16 @@ class Model:
             for name, row in rows.items()
         }
 
-    def routed(self, handler: Handler) -> AbstractContextManager[RoutedModule]:
-        """`provis_fast.models.routed` for this model."""
-        return routed(self.module, handler)
+    def summary(self) -> dict[str, Any]:
+        """What results keep of the model; JSON."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "digest": self.digest,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "layers": self.n_layers,
+            "heads": self.n_heads,
+        }
 
 
 def weights_digest(module: torch.nn.Module) -> str:

@@ -88,24 +88,6 @@ class RoutedModule:
         self._handler: Handler | None = None
         self._thread = threading.local()  # calls so far in this thread's forward pass
 
-    def check_calls(self) -> None:
-        """Check that this thread's last forward pass went through every layer, in order.
-
-        A forward pass that ran to its end has been checked already (it raises by itself), and one
-        that a `StopForward` ended was right as far as it went. What is left to find out is that
-        there was none.
-
-        Raises
-        ------
-        ModelError
-            If no forward pass has called the handler.
-        """
-        if not getattr(self._thread, "served", False):
-            raise ModelError(
-                f"no forward pass of {_name(self.encoder)} has come through: call the model that "
-                "was given, from the same thread, while it is attached"
-            )
-
     def _configs(self) -> list[Any]:
         holders = (self.module, self.encoder, *self.schedule)
         return list({id(c): c for m in holders if (c := getattr(m, "config", None))}.values())
@@ -167,7 +149,6 @@ class RoutedModule:
             )
         layer = self._next_layer(module)
         scale = size**-0.5 if scaling is None else float(scaling)
-        self._thread.served = True
         with torch.no_grad():
             output = self._handler(layer, query, key, value, mask, scale)
         if output.shape != (batch, length, heads, size):

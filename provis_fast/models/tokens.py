@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from provis_fast.errors import InputError, ModelError
+from provis_fast.proteins.record import AMINO_ACIDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
 #: Letters for residues that are unknown, ambiguous or rare. Where a vocabulary lacks one it becomes
 #: the model's own unknown token; any other letter that it lacks is an error.

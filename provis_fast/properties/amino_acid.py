@@ -12,11 +12,11 @@ from provis_fast.properties.base import (
     LabelProperty,
     QueryClassProperty,
 )
+from provis_fast.proteins.record import AMINO_ACIDS
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
 
-AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 #: The IUPAC protein alphabet with its rare and ambiguous letters, as TAPE's vocabulary has it.
 RAW_LETTERS = "ABCDEFGHIKLMNOPQRSTUVWXYZ"
 #: Stands in a sequence for a residue that a mask token hides: its amino acid is unknown.

@@ -6,29 +6,41 @@ How the labels are made is told where the files are read, in `provis_fast.protei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from provis_fast.properties.base import KeyClassProperty, LabelProperty, QueryClassProperty
+from provis_fast.proteins.record import SECONDARY_STRUCTURE_CLASSES
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
-
-#: Four states from DSSP's eight: G, H, I; E, B; S, T; and the rest.
-SECONDARY_STRUCTURE = ("helix", "strand", "turn", "other")
 
 
 class _Annotation(LabelProperty):
     """Labels found in ``protein.labels``; a protein without them is unknown throughout."""
 
-    def __init__(self, name: str, classes: Sequence[str], source: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        source: str | None = None,
+        prefer: str | None = None,
+    ):
         super().__init__(name, classes)
-        self._source = source or name
+        self.source, self.prefer = source or name, prefer
 
     def labels(self, protein: Protein) -> np.ndarray | None:
         """The protein's labels [L], or None."""
-        return protein.labels.get(self._source)
+        for name in (self.prefer, self.source):
+            # Not get(), which would take a KeyError of whatever computes the labels for "none".
+            if name is not None and name in protein.labels:
+                return protein.labels[name]
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """The labels that are preferred, if any."""
+        return {} if self.prefer is None else {"prefer": self.prefer}
 
 
 class Annotation(_Annotation, KeyClassProperty):
@@ -41,6 +53,8 @@ class Annotation(_Annotation, KeyClassProperty):
         One class makes a binary property with labels 1, 0 and -1.
     source : str, optional
         Name among the protein's labels; default: `name`.
+    prefer : str, optional
+        Name of labels to take in place of `source` from a protein that has them.
     """
 
 
@@ -50,17 +64,19 @@ class AnnotationQuery(_Annotation, QueryClassProperty):
 
 def secondary_structure() -> Annotation:
     """Secondary structure of the key in four states, computed from coordinates (DSSP)."""
-    return Annotation("secondary_structure", SECONDARY_STRUCTURE)
+    return Annotation("secondary_structure", SECONDARY_STRUCTURE_CLASSES)
 
 
 def secondary_structure_query() -> AnnotationQuery:
     """Secondary structure of the query in four states, computed from coordinates (DSSP)."""
-    return AnnotationQuery("secondary_structure_query", SECONDARY_STRUCTURE, "secondary_structure")
+    return AnnotationQuery(
+        "secondary_structure_query", SECONDARY_STRUCTURE_CLASSES, "secondary_structure"
+    )
 
 
 def author_secondary_structure() -> Annotation:
     """Secondary structure of the key as the file's own records have it; they know no turns."""
-    return Annotation("author_secondary_structure", SECONDARY_STRUCTURE)
+    return Annotation("author_secondary_structure", SECONDARY_STRUCTURE_CLASSES)
 
 
 def binding_site() -> Annotation:

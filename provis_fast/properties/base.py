@@ -27,13 +27,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from provis_fast.errors import ArgumentError, InputError
-from provis_fast.kernel_data import VALUE_FIXED_POINT
+from provis_fast.kernel_data import MAX_VALUE, MAX_VALUE_SUM, VALUE_FIXED_POINT
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
 
-#: Largest absolute value of a key value; with it, 2**23 arcs of one protein fit 63 bits.
-MAX_VALUE = float(1 << 20)
 #: Class ids are int16 in the kernels.
 MAX_CLASSES = 1 << 14
 
@@ -237,6 +235,17 @@ class KeyValueProperty(Property):
                 f"most 2**20, got {values[bad]:g} at residue {bad}; rescale the property"
             )
         return values
+
+    def check_sums(self, protein: Protein, encoded: np.ndarray) -> None:
+        """Raise InputError if sums over these residues' values may not fit the accumulators."""
+        largest = np.abs(encoded[~np.isnan(encoded)]).max(initial=0.0)
+        # Rounded as the kernels have it, so that what passes here is not refused there.
+        if len(encoded) * int(to_fixed_point(largest)) > MAX_VALUE_SUM * VALUE_FIXED_POINT:
+            raise InputError(
+                f"property {self.name!r}, protein {protein.id!r}: expected residues x largest "
+                f"absolute value of at most {MAX_VALUE_SUM:,}, so that sums fit 64 bits, got "
+                f"{len(encoded)} x {largest:g}; rescale the property's values"
+            )
 
     def background(self, encoded: np.ndarray) -> Background:
         """Sum of the known values in units of 2**-16, and known residues."""

@@ -106,6 +106,7 @@ def encode_protein(
             encoded = prop.encode(protein)
             backgrounds.append(prop.background(encoded[:n_background]))
             encoded = encoded[:n]
+            prop.check_sums(protein, encoded)
             known = ~np.isnan(encoded)
             fixed = np.full(n, UNKNOWN_VALUE, dtype=np.int64)
             fixed[known] = to_fixed_point(encoded[known])
@@ -128,6 +129,20 @@ def encode_protein(
         tuple(pairs),
         numerators,
         denominators,
+    )
+
+
+def encode_no_residues(properties: Sequence[Property], n_tokens: int) -> EncodedProtein:
+    """What stands in for a protein where a sequence of `n_tokens` tokens has no residue at all."""
+    n_labels = sum(isinstance(prop, LabelProperty) for prop in properties)
+    n_values = sum(isinstance(prop, KeyValueProperty) for prop in properties)
+    n_pairs = sum(isinstance(prop, PairProperty) for prop in properties)
+    return EncodedProtein(
+        np.empty((n_labels, 0), dtype=np.int16),
+        np.empty((n_values, 0), dtype=np.int64),
+        (np.zeros(2 * n_tokens * -(-n_tokens // 32), dtype=np.int32),) * n_pairs,
+        np.zeros(sum(prop.n_channels for prop in properties), dtype=np.int64),
+        np.zeros(len(properties), dtype=np.int64),
     )
 
 

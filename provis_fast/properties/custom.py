@@ -40,15 +40,24 @@ class _FromSource:
         self._source = source
 
     def _look_up(self, protein: Protein) -> Any:
-        if not isinstance(self._source, Mapping):
-            return self._source(protein)
+        place = f"property {self.name!r}, protein {protein.id!r}"
+        if isinstance(self._source, Mapping):
+            try:
+                return self._source[protein.id]
+            except KeyError:
+                raise InputError(
+                    f"{place}: no entry for this id; map it to None where nothing is known"
+                ) from None
         try:
-            return self._source[protein.id]
-        except KeyError:
+            return self._source(protein)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            # Whatever it is, it is about this protein, and others can do without it.
             raise InputError(
-                f"property {self.name!r}, protein {protein.id!r}: no entry for this id; map it to "
+                f"{place}: your function raised {type(error).__name__}: {error}; let it return "
                 "None where nothing is known"
-            ) from None
+            ) from error
 
     def options(self) -> dict[str, Any]:
         """Tells that the definition is the user's; equal names are taken to mean equal things."""
@@ -123,8 +132,9 @@ class KeyValue(_FromSource, KeyValueProperty):
         Letters, digits, ``_``, ``-`` and ``.``.
     values : mapping or callable, optional
         Protein id -> values, or a function ``protein -> values``. Values are real [L], NaN where
-        unknown, at most 2**20 in absolute value; they are rounded to multiples of 2**-16. None
-        means that nothing is known of the protein. Default: ``protein.values[name]``.
+        unknown, at most 2**20 in absolute value, and at most 2e9 divided by the residues of the
+        protein; they are rounded to multiples of 2**-16. None means that nothing is known of the
+        protein. Default: ``protein.values[name]``.
 
     Raises
     ------

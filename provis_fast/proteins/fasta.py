@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from provis_fast.errors import InputError
+from provis_fast.errors import NOTED, InputError
 from provis_fast.proteins.record import Protein, SetAside
 
 logger = logging.getLogger(__name__)
 
+GZIP_MAGIC = b"\x1f\x8b"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GAPS = b"-."
 _BLANKS = b" \t\r\n\v\f"
 _NOT_A_LETTER = re.compile(rb"[^A-Z]")
@@ -36,7 +38,7 @@ def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
     Parameters
     ----------
     path : Path
-        The file; compressed if its name ends in .gz.
+        The file; compressed (gzip) or not, whatever its name.
     source : str
         What to call the file in records.
 
@@ -54,11 +56,13 @@ def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
         with _open(path) as stream:
             yield from _records(stream, path, source)
     except OSError as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
 def _open(path: Path) -> BinaryIO:
-    if path.name.lower().endswith(".gz"):
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == GZIP_MAGIC
+    if compressed or path.name.lower().endswith(".gz"):
         return gzip.open(path, "rb")  # type: ignore[return-value]
     return path.open("rb")
 
@@ -70,6 +74,12 @@ def _records(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | Se
     number = 0
     try:
         for number, line in enumerate(stream, start=1):
+            if number == 1 and (line.startswith(_UTF16_MARKS) or b"\0" in line):
+                raise InputError(
+                    "expected plain text, got what looks like UTF-16 (or no text at all): save the "
+                    "file as UTF-8",
+                    path,
+                )
             if line.startswith(b">"):
                 if header is not None:
                     yield _record(header, lines, header_line, source)
@@ -90,7 +100,7 @@ def _records(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | Se
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         if header is None:
-            raise InputError(f"damaged gzip file: {error}", path, number) from error
+            raise InputError(f"damaged gzip file: {error}", path, number or None) from error
         yield SetAside(
             _identifier(header) or f"line {header_line}",
             "failed",
@@ -126,7 +136,7 @@ def _record(header: bytes, lines: list[bytes], line: int, source: str) -> Protei
         return _bad_character(identifier, lines, line, source)
     if len(sequence) >= _SUSPICIOUS_LENGTH and not sequence.strip(_NUCLEOTIDES):
         notes.append("only the letters A, C, G, T, U, N: this looks like a nucleotide sequence")
-        logger.warning("%s:%d: %s: %s", source, line, identifier, notes[-1])
+        logger.warning("%s:%d: %s: %s", source, line, identifier, notes[-1], extra=NOTED)
     return Protein(identifier, sequence.decode("ascii"), source=source, notes=tuple(notes))
 
 
@@ -139,7 +149,10 @@ def _bad_character(identifier: str, lines: list[bytes], line: int, source: str) 
     for offset, body in enumerate(bodies, start=1):
         found = _NOT_A_LETTER.search(body)
         if found:
-            character = found.group().decode("latin-1")
+            # The whole character, where the file is UTF-8; else its byte as Latin-1 has it.
+            character = body[found.start() :].decode("utf-8", "replace")[0]
+            if character == "\ufffd":
+                character = found.group().decode("latin-1")
             what = (
                 "a stop codon '*' inside the sequence"
                 if character == "*"

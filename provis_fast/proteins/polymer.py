@@ -150,16 +150,19 @@ def read_chains(structure: gemmi.Structure) -> list[Chain]:
         If the coordinates do not fit the sequence that the file gives.
     """
     parents = declared_parents(structure)
-    chains = []
-    for index, gemmi_chain in enumerate(structure[0]):
-        for span in gemmi_chain.subchains():
-            entity = structure.get_entity_of(span)
-            if entity is None or entity.entity_type != gemmi.EntityType.Polymer:
-                continue
-            if not _is_peptide(span, entity):
-                continue
-            chains.append(_chain(index, gemmi_chain, span, entity, structure, parents))
-    return chains
+    found = [
+        (index, gemmi_chain, span, entity)
+        for index, gemmi_chain in enumerate(structure[0])
+        for span in gemmi_chain.subchains()
+        if (entity := structure.get_entity_of(span)) is not None
+        and entity.entity_type == gemmi.EntityType.Polymer
+        and _is_peptide(span, entity)
+    ]
+    # Every chain by author before any is aligned: gemmi aligns all that have no label_seq yet.
+    numbered = [_number_by_author(span, entity) for _, _, span, entity in found]
+    if not all(numbered):
+        structure.assign_label_seq_id()
+    return [_chain(*chain, parents) for chain in found]
 
 
 def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
@@ -175,7 +178,6 @@ def _chain(
     gemmi_chain: gemmi.Chain,
     span: gemmi.ResidueSpan,
     entity: gemmi.Entity,
-    structure: gemmi.Structure,
     parents: dict[str, str],
 ) -> Chain:
     name, subchain = gemmi_chain.name, span.subchain_id()
@@ -186,9 +188,6 @@ def _chain(
     notes: list[str] = []
     if entity.full_sequence:
         components = [gemmi.Entity.first_mon(item) for item in entity.full_sequence]
-        if any(residue.label_seq is None for residue in residues):
-            if not _number_by_author(residues, components):
-                structure.assign_label_seq_id()
         places = _places_in_sequence(name, residues, components, notes)
     else:
         if all(residue.label_seq is not None for residue in residues):
@@ -214,7 +213,7 @@ def _chain(
     )
 
 
-def _number_by_author(residues: list[gemmi.Residue], components: list[str]) -> bool:
+def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
     """Set label_seq from author numbers, if these fit SEQRES with one shift and without exception.
 
     They say where residues are missing; an alignment cannot, beside a repeat (GSGSGS).
@@ -222,8 +221,15 @@ def _number_by_author(residues: list[gemmi.Residue], components: list[str]) -> b
     Returns
     -------
     bool
-        False, and nothing set, if no shift fits, or several do and none starts SEQRES at 1.
+        False, and nothing set, if no shift fits, or several do and none starts SEQRES at 1. True
+        also where the file has no SEQRES, or label_seq itself.
     """
+    residues = list(span)
+    if not entity.full_sequence or all(residue.label_seq is not None for residue in residues):
+        return True
+    if any(residue.seqid.num is None for residue in residues):
+        return False
+    components = [gemmi.Entity.first_mon(item) for item in entity.full_sequence]
     numbers = np.array([residue.seqid.num for residue in residues])
     if any(residue.seqid.icode != " " for residue in residues) or (np.diff(numbers) <= 0).any():
         return False

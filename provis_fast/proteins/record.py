@@ -10,7 +10,9 @@ import numpy as np
 
 from provis_fast.errors import InputError
 
-#: Classes of the label "secondary_structure"; a label is an index into this tuple, or -1.
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+#: Classes of the label "secondary_structure"; a label is an index into this tuple, or -1. Four
+#: states from DSSP's eight: G, H, I; E, B; S, T; and the rest.
 SECONDARY_STRUCTURE_CLASSES = ("helix", "strand", "turn", "other")
 HELIX, STRAND, TURN, OTHER = range(4)
 UNKNOWN = -1
@@ -28,6 +30,16 @@ class LazyLabels(Mapping[str, np.ndarray]):
         Labels that are already there.
     deferred : mapping of str to callable
         Functions without arguments that compute a label array.
+
+    Attributes
+    ----------
+    protein_id : str
+        For messages; filled in by the `Protein` that the labels belong to.
+
+    Raises
+    ------
+    InputError
+        By indexing, where a function raises anything.
     """
 
     def __init__(
@@ -35,13 +47,22 @@ class LazyLabels(Mapping[str, np.ndarray]):
     ):
         self._ready = dict(ready)
         self._deferred = {name: make for name, make in deferred.items() if name not in ready}
+        self.protein_id = ""
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._ready:
             make = self._deferred.get(name)
             if make is not None:
                 # Two threads may both compute it: the same result twice, and no lock to pickle.
-                self._ready[name] = make()
+                try:
+                    self._ready[name] = make()
+                except Exception as error:
+                    # Whatever it is, it is about this protein, and others can do without it.
+                    raise InputError(
+                        f"protein {self.protein_id!r}: labels[{name!r}] cannot be computed: "
+                        f"{type(error).__name__}: {error}; leave out what needs them, or the "
+                        "protein"
+                    ) from error
                 self._deferred.pop(name, None)
         return self._ready[name]
 
@@ -115,7 +136,9 @@ class Protein:
                 f"got {_shortened(self.sequence)}"
             )
         object.__setattr__(self, "sequence", sequence)
-        if not isinstance(self.labels, LazyLabels):
+        if isinstance(self.labels, LazyLabels):
+            self.labels.protein_id = self.id
+        else:
             labels = {n: self._label_array(n, a) for n, a in self.labels.items()}
             object.__setattr__(self, "labels", labels)
         values = {n: self._value_array(n, a) for n, a in self.values.items()}

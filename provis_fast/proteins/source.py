@@ -101,7 +101,8 @@ class ProteinSource:
         ------
         Protein or SetAside
             A record that cannot be used, and a file among several, is set aside with its reason.
-            The ids of all proteins are kept in memory to recognise repeats.
+            A repeated id is skipped if its sequence is the same as well, else it has failed. Ids
+            and digests of the sequences of all proteins are kept in memory to tell.
 
         Raises
         ------
@@ -109,16 +110,16 @@ class ProteinSource:
             If the only file of the input cannot be used as a whole: it is unreadable, empty, cut
             off, or not of its format.
         """
-        first_source: dict[str, str] = {}
+        first: dict[str, tuple[str, bytes]] = {}
         for item in self._inputs:
             if isinstance(item, Protein):
-                yield _once(item, first_source)
+                yield _once(item, first)
                 continue
             first_sequence: dict[bytes, str] | None = {} if self._by_sequence(item) else None
             try:
                 for record in self._read(item):
                     if isinstance(record, Protein):
-                        record = _once(record, first_source, first_sequence)
+                        record = _once(record, first, first_sequence)
                     yield record
             except InputError as error:
                 if len(self._inputs) == 1:
@@ -132,7 +133,9 @@ class ProteinSource:
         -------
         list of dict
             ``path`` (a name, no folder of this machine), ``sha256`` and ``bytes`` of each file.
-            Proteins given as objects are digested together, over their ids and sequences.
+            Of a file that cannot be read these two are None, and ``error`` says why; `records`
+            sets it aside. Proteins given as objects are digested together, over their ids and
+            sequences.
         """
         digests: list[dict[str, Any]] = []
         for item in self._inputs:
@@ -170,13 +173,14 @@ def load_proteins(
     unique: Unique = "auto",
     site_label: str | None = None,
 ) -> ProteinSource:
-    """Name the proteins to analyse; they are read later, one by one.
+    """Name the proteins to analyse; files are read later, record by record.
 
     Parameters
     ----------
     inputs : path, or iterable of paths and Protein objects
-        Files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each also
-        compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb). Folders are
+        An iterable is gone through at once, and its Protein objects are kept in memory.
+        Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
+        also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb). Folders are
         searched with their sub-folders, in sorted order.
     format : {"fasta", "pdb", "mmcif", "tape"}, optional
         Format of all files; by default it is told from each file's name.
@@ -195,9 +199,11 @@ def load_proteins(
     Raises
     ------
     InputError
-        If a path does not exist, if a file has an unknown suffix, or if there is nothing to read.
+        If a path does not exist or is a pipe, if a file has an unknown suffix, or if there is
+        nothing to read.
     ArgumentError
-        If `format` or `unique` is not one of those named.
+        If `inputs` holds something else than paths and proteins, or if `format` or `unique` is not
+        one of those named.
 
     Examples
     --------
@@ -215,6 +221,11 @@ def load_proteins(
         inputs = [inputs]
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
+    if not isinstance(inputs, Iterable):
+        raise ArgumentError(
+            "inputs: expected a path, a Protein, or an iterable of them, got "
+            f"{type(inputs).__name__}"
+        )
     found: list[InputFile | Protein] = []
     for item in inputs:
         if isinstance(item, Protein):
@@ -231,8 +242,11 @@ def load_proteins(
 
 
 def _find(path: Path, file_format: Format | None) -> list[InputFile]:
+    if str(path) == "-" and not path.exists():
+        raise InputError("standard input is not read: write it to a file first", path)
     if not path.exists():
         raise InputError("no such file or folder", path)
+    _check_regular(path)
     if path.is_dir() and not _is_lmdb_folder(path):
         entries = list(_walk(path))
         files = [
@@ -240,6 +254,8 @@ def _find(path: Path, file_format: Format | None) -> list[InputFile]:
             for file in entries
             if (kind := _format_of(file, file_format)) is not None
         ]
+        for file in files:
+            _check_regular(file.path)
         if len(files) < len(entries):
             logger.info("%s: %d files of other kinds not read", path, len(entries) - len(files))
         if not files:
@@ -255,6 +271,14 @@ def _find(path: Path, file_format: Format | None) -> list[InputFile]:
             path,
         )
     return [InputFile(path, kind, path.name)]
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse pipes and devices: an input is read twice, once for its digest, and they empty."""
+    if path.is_file() or path.is_dir() or not path.exists():
+        return
+    what = "pipe" if path.is_fifo() else "socket" if path.is_socket() else "device"
+    raise InputError(f"is a {what}, not a file: write its content to a file first", path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -287,17 +311,25 @@ def _format_of(path: Path, file_format: Format | None) -> Format | None:
 
 def _once(
     protein: Protein,
-    first_source: dict[str, str],
+    first: dict[str, tuple[str, bytes]],
     first_sequence: dict[bytes, str] | None = None,
 ) -> Protein | SetAside:
     """Set a protein aside if its id, or its sequence where that matters, was there before."""
-    if protein.id in first_source:
-        first = first_source[protein.id] or _IN_MEMORY
-        return SetAside(protein.id, "skipped", f"duplicate id, first in {first}", protein.source)
-    first_source[protein.id] = protein.source
+    sequence = hashlib.blake2b(protein.sequence.encode(), digest_size=16).digest()
+    where = protein.source or _IN_MEMORY
+    if protein.id in first:
+        before, same_id = first[protein.id]
+        if sequence == same_id:
+            reason = f"duplicate id, first in {before}"
+            return SetAside(protein.id, "skipped", reason, protein.source)
+        reason = (
+            f"expected one sequence of each id, but this one, in {where}, is not the one of the "
+            f"same id in {before}, which was read first; rename one of them"
+        )
+        return SetAside(protein.id, "failed", reason, protein.source)
+    first[protein.id] = where, sequence
     if first_sequence is not None:
-        key = hashlib.blake2b(protein.sequence.encode(), digest_size=16).digest()
-        same = first_sequence.setdefault(key, protein.id)
+        same = first_sequence.setdefault(sequence, protein.id)
         if same != protein.id:
             reason = f"duplicate: the same sequence as {same}"
             return SetAside(protein.id, "skipped", reason, protein.source)
@@ -311,4 +343,5 @@ def _digest(item: InputFile) -> dict[str, Any]:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return {"path": item.name, "sha256": digest, "bytes": path.stat().st_size}
     except OSError as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        why = f"cannot be read: {error.strerror or error}"
+        return {"path": item.name, "sha256": None, "bytes": None, "error": why}

@@ -13,8 +13,9 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from provis_fast.errors import InputError
+from provis_fast.errors import NOTED, InputError
 from provis_fast.proteins.binding_sites import binding_site_labels, site_record_labels
+from provis_fast.proteins.fasta import GZIP_MAGIC
 from provis_fast.proteins.modifications import modification_labels
 from provis_fast.proteins.polymer import CA, CB, Chain, is_amino_acid, read_chains
 from provis_fast.proteins.record import LazyLabels, Protein, SetAside
@@ -35,7 +36,7 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
     Parameters
     ----------
     path : Path
-        The file; compressed if its name ends in .gz.
+        The file; compressed (gzip) or not, whatever its name.
     source : str
         What to call the file in records.
     file_format : {"pdb", "mmcif"}
@@ -94,11 +95,12 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
 def _read_bytes(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw
+        named_so = path.name.lower().endswith(".gz")
+        return gzip.decompress(raw) if named_so or raw.startswith(GZIP_MAGIC) else raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"damaged or cut-off gzip file: {error}", path) from error
     except OSError as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
 def _readable_text(raw: bytes, file_format: str) -> bytes:
@@ -233,7 +235,7 @@ def _proteins(
         identifier = _protein_id(entry, name)
         notes = (*chain.notes, *model_notes)
         for note in notes:
-            logger.warning("%s: %s: %s", source, identifier, note)
+            logger.warning("%s: %s: %s", source, identifier, note, extra=NOTED)
         cb = backbone[:, CB].copy()
         glycine = np.array([c == "GLY" for c in chain.components])
         cb[glycine] = backbone[glycine, CA]

@@ -80,8 +80,8 @@ def read_tape_lmdb(
         If this is not a TAPE data set, or its file is cut off.
     """
     site_label = site_label or site_label_of(source)
-    with _environment(path) as environment, environment.begin(buffers=True) as transaction:
-        count = _number_of_examples(transaction.get(b"num_examples"), path)
+    with _environment(path) as environment:
+        count = _number_of_examples(environment, path)
         # A truncated index would hide records; more records than announced would, too.
         if environment.stat()["entries"] > count + 1:
             logger.warning(
@@ -93,10 +93,9 @@ def read_tape_lmdb(
         for index in range(count):
             identifier = f"record {index}"
             try:
-                raw = transaction.get(str(index).encode())
-                if raw is None:
+                found, record = _value(environment, str(index))
+                if not found:
                     raise InputError(f"there is no record {index} of {count}")
-                record = plain_pickle.loads(raw)
                 if not isinstance(record, Mapping):
                     raise InputError(f"expected a dictionary, got {type(record).__name__}")
                 identifier = _text(record.get("id", index))
@@ -108,10 +107,29 @@ def read_tape_lmdb(
                 yield protein
 
 
-def _number_of_examples(raw: memoryview | None, path: Path) -> int:
-    if raw is None:
+def _value(environment: Any, key: str) -> tuple[bool, Any]:
+    """Whether there is such a key, and its value; InputError where either cannot be read."""
+    import lmdb
+
+    try:
+        # One transaction each: after an error LMDB refuses all else that the same one asks for.
+        with environment.begin(buffers=True) as transaction:
+            raw = transaction.get(key.encode())
+            return raw is not None, None if raw is None else plain_pickle.loads(raw)
+    except lmdb.Error as error:
+        raise InputError(
+            f"the data base is damaged: the key {key} cannot be read ({error}); restore the file "
+            "from a copy"
+        ) from error
+
+
+def _number_of_examples(environment: Any, path: Path) -> int:
+    try:
+        found, count = _value(environment, "num_examples")
+    except InputError as error:
+        raise InputError(f"{error.reason}; without num_examples no record is read", path) from error
+    if not found:
         raise InputError("not a TAPE data set: the key num_examples is missing", path)
-    count = plain_pickle.loads(raw)
     if not isinstance(count, int | np.integer) or count < 0:
         raise InputError(f"num_examples must be a number of records, got {count!r}", path)
     if count == 0:
@@ -230,7 +248,8 @@ def _open_environment(lmdb: Any, path: Path) -> Any:
             str(path), subdir=path.is_dir(), readonly=True, lock=False, max_readers=1
         )
     except lmdb.Error as error:
-        raise InputError(f"not a readable LMDB: {error}", path) from error
+        why = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"not a readable LMDB: {why}", path) from error
     # Reading past the end of a memory-mapped file kills the process, so look at its size first.
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = data_file(path).stat().st_size

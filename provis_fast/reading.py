@@ -1,0 +1,179 @@
+"""Reading a saved result back, and noticing where its files do not agree; see `storage`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provis_fast.errors import ResultError
+from provis_fast.fixed128 import Int128
+from provis_fast.statistics import HeadStatistics, PropertySpec
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "provis_fast.result"
+FORMAT_VERSION = 1
+MANIFEST_KEYS = (
+    "channels",
+    "complete",
+    "files",
+    "inputs",
+    "model",
+    "notes",
+    "options",
+    "properties",
+    "proteins",
+    "run",
+    "settings",
+    "versions",
+)
+
+
+class Counts(NamedTuple):
+    """Content of counts.safetensors."""
+
+    totals: dict[str, Int128]
+    proteins: NDArray[np.int64]  # [2]: analysed, residues
+    digests: NDArray[np.uint64]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a result of this format's version; ResultError where there is none."""
+    path = folder / "manifest.json"
+    try:
+        head = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ResultError(
+            f"{folder}: no result here (manifest.json is missing); give a folder that "
+            "`provis-fast analyze --out` or `HeadStatistics.save` has written"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        found = head.get("format") if isinstance(head, dict) else type(head).__name__
+        raise ResultError(f'{path}: expected "format": "{FORMAT}", got {found!r}')
+    version = head.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ResultError(
+            f"{path}: format version {version} of {FORMAT} is not known, this provis_fast reads "
+            f"version {FORMAT_VERSION}; use the release that wrote it: {head.get('versions')}"
+        )
+    return head
+
+
+def check_manifest(folder: Path, head: dict[str, Any]) -> None:
+    """ResultError where the manifest lacks something or contradicts itself."""
+    path = folder / "manifest.json"
+    missing = [key for key in MANIFEST_KEYS if key not in head]
+    if missing:
+        raise ResultError(
+            f"{path}: {', '.join(missing)} missing: the file was changed or damaged; restore it "
+            "from a copy, or run the analysis again"
+        )
+    proteins = head["proteins"]
+    try:
+        parts = [proteins[name] for name in ("analysed", "skipped", "failed")]
+        agrees = (
+            proteins["read"] == sum(parts)
+            and [
+                sum(entry["status"] == status for entry in proteins["set_aside"])
+                for status in ("skipped", "failed")
+            ]
+            == parts[1:]
+        )
+    except (KeyError, TypeError):
+        return  # nothing to compare; what is wrong with it is told where it is used
+    if not agrees:
+        raise ResultError(
+            f"{path}: its numbers of proteins contradict each other: {proteins['read']} read, "
+            f"{parts[0]} analysed, {parts[1]} skipped, {parts[2]} failed, "
+            f"{len(proteins['set_aside'])} in set_aside; restore the file from a copy, or run the "
+            "analysis again"
+        )
+
+
+def warn_of_changed_tables(folder: Path, head: dict[str, Any]) -> None:
+    """Log where a table is not the one that was written; it is not needed to read the result."""
+    for name in ("heads.csv", "heads.parquet"):
+        try:
+            content = (folder / name).read_bytes()
+        except FileNotFoundError:
+            continue  # that a table was removed is plain to see
+        except OSError as error:
+            logger.warning("%s: cannot be read (%s)", folder / name, error)
+            continue
+        if hashlib.sha256(content).hexdigest() != head["files"].get(name):
+            logger.warning(
+                "%s: changed or cut off since it was written (its digest is not the one in "
+                "manifest.json); the counts are not affected: save the result anew to restore it",
+                folder / name,
+            )
+
+
+def read_counts(folder: Path, head: dict[str, Any]) -> Counts:
+    """The exact totals; ResultError where the file is not the one that was written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    path = folder / "counts.safetensors"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read ({error})") from error
+    if hashlib.sha256(content).hexdigest() != head["files"].get(path.name):
+        raise ResultError(
+            f"{path}: its digest is not the one in manifest.json: the file was changed or damaged; "
+            "restore it from a copy, or run the analysis again"
+        )
+    try:
+        tensors = from_bytes(content)
+    except SafetensorError as error:
+        raise ResultError(f"{path}: not a safetensors file ({error})") from error
+    proteins, digests = tensors.pop("proteins"), tensors.pop("protein_digests")
+    names = sorted({name.rpartition(".")[0] for name in tensors})
+    totals = {name: Int128(tensors[f"{name}.hi"], tensors[f"{name}.lo"]) for name in names}
+    return Counts(totals, proteins, digests)
+
+
+def rebuild(head: dict[str, Any], counts: Counts) -> HeadStatistics:
+    """The result; KeyError, TypeError or ValueError where manifest and counts do not agree."""
+    options, proteins, model = dict(head["options"]), head["proteins"], dict(head["model"])
+    result = HeadStatistics.empty(
+        [layer - 1 for layer in options.pop("layers")],
+        model.pop("n_layers"),
+        model.pop("n_heads"),
+        options.pop("thresholds"),
+        options.pop("scalar_threshold"),
+        [
+            PropertySpec(p["name"], p["kind"], tuple(p["classes"]), p["options"])
+            for p in head["properties"]
+        ],
+        options.pop("weighting"),
+        options.pop("min_arcs"),
+        options.pop("compat"),
+        model,
+        head["inputs"],
+        entropy=options.pop("entropy"),
+        options=options,
+        versions={name: tuple(values) for name, values in head["versions"].items()},
+        settings={name: tuple(values) for name, values in head["settings"].items()},
+        run=head["run"],
+    )
+    result.totals.fill(counts.totals)
+    result.analysed, result.residues = proteins["analysed"], proteins["residues"]
+    if [result.analysed, result.residues] != counts.proteins.tolist():
+        analysed, residues = counts.proteins.tolist()
+        raise ValueError(
+            f"{result.analysed} proteins of {result.residues} residues in the manifest, "
+            f"{analysed} of {residues} in the counts"
+        )
+    result.protein_digests = counts.digests
+    result.set_aside, result.notes = proteins["set_aside"], head["notes"]
+    result.complete = head["complete"]
+    return result
