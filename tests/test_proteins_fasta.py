@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import operator
 import os
 import subprocess
 import sys
@@ -322,3 +323,15 @@ def test_a_source_and_a_protein_are_inputs_too():
         repr(source) == "ProteinSource(p)"
         and repr(next(iter(source))) == "Protein('p', 3 residues)"
     )
+
+
+def test_records_are_counted_while_files_are_digested(tmp_path):
+    path = write(tmp_path / "a.fa", ">a\nMKV\n>b x>y\nMKV\nGA\n>c\nMKV")
+    source = load_proteins([path, Protein("d", "MKV")])
+    assert operator.length_hint(source, 99) == 99
+    source.digests()
+    assert operator.length_hint(source, 99) == 4 == len(list(source))
+    packed = write(tmp_path / "b.fa.gz", gzip.compress(b">e\nMKV\n"))
+    source = load_proteins([path, packed])
+    source.digests()
+    assert operator.length_hint(source, 99) == 99

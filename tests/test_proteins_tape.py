@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import pickle
 from collections import OrderedDict
@@ -231,6 +232,13 @@ def test_a_damaged_index_fails_the_file(tmp_path):
     assert "num_examples cannot be read" in bad.reason
     with pytest.raises(InputError, match=r"a\.lmdb: the data base is damaged"):
         list(load_proteins(path))
+
+
+def test_records_are_counted(tmp_path):
+    path = write_lmdb(tmp_path / "a.lmdb", [site_record(id=str(i)) for i in range(7)])
+    source = load_proteins(path)
+    source.digests()
+    assert operator.length_hint(source, 0) == 7
 
 
 def test_two_readers_at_once(tmp_path):

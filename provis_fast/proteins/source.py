@@ -15,7 +15,7 @@ from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.fasta import read_fasta
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.structure import read_structure
-from provis_fast.proteins.tape_lmdb import data_file, read_tape_lmdb
+from provis_fast.proteins.tape_lmdb import count_tape, data_file, read_tape_lmdb
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,21 @@ class ProteinSource:
         self._inputs = tuple(inputs)
         self._unique = unique
         self._site_label = site_label
+        self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
+
+    def __length_hint__(self) -> int:
+        """Records of the input, as far as `digests` could count them on its way; else unknown.
+
+        Plain FASTA files and TAPE data sets are counted; how many chains a structure has, or how
+        many records a compressed file, shows when it is read.
+        """
+        total = 0
+        for item in self._inputs:
+            count = 1 if isinstance(item, Protein) else self._counts.get(item.path)
+            if count is None:
+                return NotImplemented
+            total += count
+        return total
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -140,7 +155,8 @@ class ProteinSource:
         digests: list[dict[str, Any]] = []
         for item in self._inputs:
             if isinstance(item, InputFile):
-                digests.append(_digest(item))
+                digest, self._counts[item.path] = _digest(item)
+                digests.append(digest)
         proteins = [item for item in self._inputs if isinstance(item, Protein)]
         if proteins:
             text = "".join(f"{p.id}\t{p.sequence}\n" for p in proteins).encode()
@@ -336,12 +352,21 @@ def _once(
     return protein
 
 
-def _digest(item: InputFile) -> dict[str, Any]:
+def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
+    """What identifies a file, and how many records it has where that is cheap to tell."""
     path = data_file(item.path)
+    by_line = item.format == "fasta" and path.suffix.lower() != ".gz"
+    digest, records, before = hashlib.sha256(), 0, b"\n"
     try:
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return {"path": item.name, "sha256": digest, "bytes": path.stat().st_size}
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+                if by_line:
+                    records += (before + chunk).count(b"\n>")
+                    before = chunk[-1:]
+        size = path.stat().st_size
     except OSError as error:
         why = f"cannot be read: {error.strerror or error}"
-        return {"path": item.name, "sha256": None, "bytes": None, "error": why}
+        return {"path": item.name, "sha256": None, "bytes": None, "error": why}, None
+    count = records if by_line else count_tape(item.path) if item.format == "tape" else None
+    return {"path": item.name, "sha256": digest.hexdigest(), "bytes": size}, count

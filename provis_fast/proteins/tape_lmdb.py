@@ -107,6 +107,15 @@ def read_tape_lmdb(
                 yield protein
 
 
+def count_tape(path: Path) -> int | None:
+    """Records of a TAPE LMDB; None where it cannot be read, which `read_tape_lmdb` will explain."""
+    try:
+        with _environment(path) as environment:
+            return _number_of_examples(environment, path)
+    except InputError:
+        return None
+
+
 def _value(environment: Any, key: str) -> tuple[bool, Any]:
     """Whether there is such a key, and its value; InputError where either cannot be read."""
     import lmdb
