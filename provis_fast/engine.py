@@ -26,7 +26,7 @@ from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import Model, load_model
+from provis_fast.models import Model, activations, load_model
 from provis_fast.models.routing import StopForward, routed
 from provis_fast.outcome import check_outcome, unknown_note
 from provis_fast.plan import Entry, Pack, PackPlanner, Remark, is_out_of_memory, out_of_memory
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 #: On a CPU, the activations of a layer should stay in the last-level cache: packs of 4,096 tokens
 #: are slower by a third. Elsewhere it takes more tokens to fill the machine.
-CPU_BATCH_TOKENS = 1024
+CPU_BATCH_TOKENS = 1536
 BATCH_TOKENS = 16384
 
 #: Called with the proteins done, the tokens done, and the proteins altogether (None: not known).
@@ -231,6 +231,7 @@ class _Run:
             prefetched(self.planner(records)) as prepared,
             torch.inference_mode(),
             routed(self.model.module, self._attend),
+            activations.in_place(self.model.module),
         ):
             for item in prepared:
                 if isinstance(item, Remark):

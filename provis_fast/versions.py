@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib import metadata
 
 from provis_fast import __version__
@@ -11,6 +12,7 @@ from provis_fast import __version__
 NUMERICAL = ("torch", "transformers", "numpy")
 
 
+@cache  # reading a distribution's metadata takes a millisecond, a short analysis a few
 def installed(name: str) -> str | None:
     """Version of an installed distribution, without importing it; None where it is missing."""
     try:
