@@ -21,9 +21,11 @@ import machine
 HEADS, HEAD_SIZE = 20, 64
 
 COMMON = """
-import resource, sys, torch
+import torch
 torch.set_num_threads(2)
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # not getrusage, which begins with the peak of the process that started this one
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 """
 MODEL = """
 import provis_fast as pf

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -201,3 +204,25 @@ def test_unknown_instruction_set(monkeypatch):
     monkeypatch.setenv("PROVIS_FAST_CPU", "sse9")
     with pytest.raises(ArgumentError, match=r"PROVIS_FAST_CPU: expected one of .*portable"):
         ops.attention_statistics(**packed_case([5], 1, 16))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits its address space")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_out_of_memory_is_an_exception(threads, tmp_path):
+    program = f"""
+        import resource, torch
+        from provis_fast import ops
+        q = torch.zeros(1, 1, 400_000, 64)
+        ops.attention_statistics(q[:, :, :64], q[:, :, :64], num_threads={threads})
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20), used + (60 << 20)))
+        try:
+            ops.attention_statistics(q, q, num_threads={threads})
+        except MemoryError:
+            print("told")
+    """
+    # Elsewhere than in a clone, whose sources would come before an installed package.
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.stdout == "told\n", run.stderr
