@@ -42,7 +42,7 @@ def in_place(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for part in changed:
-            del part.forward
+            vars(part).pop("forward", None)
 
 
 def _can_change(part: nn.Module) -> bool:
