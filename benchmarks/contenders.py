@@ -111,8 +111,9 @@ def nested_loop(
 ) -> Callable[[], dict[str, Tensor]]:
     """A Python loop over all pairs of residues, as the paper's own code goes about it.
 
-    For each pair and property, the attention of all layers and heads at that pair is taken out of
-    one stacked tensor and added to the sum of the class that the pair belongs to.
+    For each pair and property, a dictionary names what the pair adds to; the attention of all
+    layers and heads at that pair, float32 as the model gives it, is taken out of one stacked tensor
+    and added to float64 sums. Pairs whose label is negative add nothing and cost no addition.
     """
     module = encoder(model, "eager")
     resolved = resolve(properties)
@@ -125,25 +126,28 @@ def nested_loop(
                 output = module(**padded(model, [protein]), output_attentions=True)
                 inner = slice(model.tokens.n_prefix, model.tokens.n_prefix + len(protein))
                 a = torch.stack([layer[0, :, inner, inner] for layer in output.attentions])
-                a = (a >= THETA).double()
-                facts = [value_of(prop, protein) for prop in resolved]
+                a = (a >= THETA).float()
+                facts = [values_of(prop, protein) for prop in resolved]
                 for j in range(len(protein)):
                     for i in range(len(protein)):
                         for fact in facts:
-                            name, value = fact(i, j)
-                            sums[name] += a[:, :, i, j] * value
+                            for name, value in fact(i, j).items():
+                                sums[name] += a[:, :, i, j] * value
         return dict(sums)
 
     return run
 
 
-def value_of(prop: Property, protein: Protein) -> Callable[[int, int], tuple[str, float]]:
-    """A function of (query, key) that names the pair's class and gives its value."""
+def values_of(prop: Property, protein: Protein) -> Callable[[int, int], dict[str, float]]:
+    """A function of (query, key) that says what the pair adds to, and how much."""
     if prop.kind == "separation":
-        return lambda i, j: (f"{prop.name} {abs(i - j)}", 1.0)
+        bins = np.searchsorted(prop.edges, np.arange(len(protein)), side="right") - 1
+        return lambda i, j: {f"{prop.name}_{bins[abs(i - j)]}": 1}
     encoded = prop.encode(protein)
     if prop.kind == "pair":
-        return lambda i, j: (prop.name, float(encoded[0][i, j]))
+        return lambda i, j: {prop.name: 1} if encoded[0][i, j] else {}
     if prop.kind == "key_value":
-        return lambda i, j: (prop.name, float(encoded[j]))
-    return lambda i, j: (f"{prop.name} {encoded[j]}", 1.0)
+        return lambda i, j: {prop.name: float(encoded[j])}
+    if prop.n_channels == 1:
+        return lambda i, j: {prop.name: 1} if encoded[j] == 0 else {}
+    return lambda i, j: {f"{prop.name}_{encoded[j]}": 1}

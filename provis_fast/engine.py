@@ -26,7 +26,7 @@ from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import Model, activations, load_model
+from provis_fast.models import Model, activations, linear, load_model
 from provis_fast.models.routing import StopForward, routed
 from provis_fast.outcome import check_outcome, unknown_note
 from provis_fast.plan import Entry, Pack, PackPlanner, Remark, is_out_of_memory, out_of_memory
@@ -102,7 +102,7 @@ def analyze(
     weighting : {"arcs", "attention", "both"}
         Count arcs, weigh by attention, or both.
     batch_tokens : int, optional
-        Tokens of one forward pass; default 1,024 on the CPU and 16,384 elsewhere. Attention may
+        Tokens of one forward pass; default 1,536 on the CPU and 16,384 elsewhere. Attention may
         change in its last places with this number.
     max_length : int, optional
         Analyse the first `max_length` residues of longer proteins, and note that they were cut.
@@ -187,7 +187,11 @@ def analyze(
         inputs=source.digests(),
         options=options,
         versions=versions.current(),
-        settings={"batch_tokens": (str(batch_tokens),), "device": (str(model.device),)},
+        settings={
+            "batch_tokens": (str(batch_tokens),),
+            "device": (str(model.device),),
+            "linear": (linear.library(model.device.type, model.dtype),),
+        },
     )
     with thread_count(threads):
         run = _Run(model, measures, planner, result, progress, operator.length_hint(source, 0))
@@ -231,6 +235,7 @@ class _Run:
             prefetched(self.planner(records)) as prepared,
             torch.inference_mode(),
             routed(self.model.module, self._attend),
+            linear.faster(self.model.module),
             activations.in_place(self.model.module),
         ):
             for item in prepared:

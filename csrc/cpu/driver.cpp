@@ -285,32 +285,34 @@ class Run {
       }
       if (call_.received != nullptr) {
         int64_t* total = call_.received + task.head * call_.tokens + q.begin;
-        for (int64_t j = 0; j < work_.keys; ++j) {
-          if (work_.counted[j] != 0) add_to(total + j, work_.columns[j], shared);
-        }
+        for (int64_t j = 0; j < work_.keys; ++j) add_to(total + j, work_.columns[j], shared);
       }
       if (call_.entropy != nullptr) add_to(call_.entropy + cell, work_.entropy, shared);
     }
 
-    // What depends on the key alone follows from the attention that each key received.
+    // What depends on the key alone follows from the attention that each key received; keys that
+    // are no residues received none.
     void fold_columns() {
       HeadWork& w = work_;
-      for (int64_t j = 0; j < w.keys; ++j) w.mass[0] += w.counted[j] != 0 ? w.columns[j] : 0;
+      for (int64_t j = 0; j < w.keys; ++j) w.mass[0] += w.columns[j];
       for (int p = 0; p < w.n_properties; ++p) {
         const SequenceProperty& property = w.properties[p];
         int64_t* mass = w.mass + property.channel;
         if (property.kind == PropertyKind::kKeyClass) {
+          // Slot 0 is for unknown labels, the last one for known ones of no class.
+          const int classes = property.classes;
+          slots_.assign(static_cast<size_t>(classes) + 2, 0);
           for (int64_t j = 0; j < w.keys; ++j) {
-            const int label = property.labels[j];
-            if (w.counted[j] == 0 || label < 0) continue;
-            mass[0] += w.columns[j];
-            if (label < property.classes) mass[1 + label] += w.columns[j];
+            const int slot = std::clamp<int>(property.labels[j], -1, classes) + 1;
+            slots_[static_cast<size_t>(slot)] += w.columns[j];
           }
+          for (int c = 0; c < classes; ++c) mass[1 + c] += slots_[static_cast<size_t>(c) + 1];
+          for (size_t slot = 1; slot < slots_.size(); ++slot) mass[0] += slots_[slot];
         } else if (property.kind == PropertyKind::kKeyValue) {
           __extension__ __int128 sum = 0;
           for (int64_t j = 0; j < w.keys; ++j) {
             const int64_t value = property.values[j];
-            if (w.counted[j] == 0 || value == kUnknownValue) continue;
+            if (value == kUnknownValue) continue;
             mass[0] += w.columns[j];
             sum += static_cast<__int128_t>(w.columns[j]) * value;
           }
@@ -345,6 +347,7 @@ class Run {
     const AttentionCall& call_;
     HeadWork work_{};
     std::vector<SequenceProperty> properties_;
+    std::vector<int64_t> slots_;  // scratch of fold_columns
     alignas(64) char saved_[kSavedBytes];
     int32_t sequence_ = -1;
     int32_t head_ = -1;

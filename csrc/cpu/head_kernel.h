@@ -339,19 +339,10 @@ struct HeadKernel : Packing<S> {
 template <class S>
 const KernelTable* kernel_table() {
   using K = HeadKernel<S>;
-  static constexpr KernelTable table = {S::kName,
-                                        K::kTile,
-                                        K::kRows,
-                                        K::kLanes,
-                                        static_cast<int>(sizeof(typename S::Real)),
-                                        K::kPair,
-                                        K::kQueryPitch,
-                                        &Statistics<S>::window_pitch,
-                                        &K::pack,
-                                        &K::band,
-                                        K::kMaxBand,
-                                        K::begin(),
-                                        K::end()};
+  static constexpr KernelTable table = {
+      S::kName,   K::kTile,       K::kRows, K::kLanes, static_cast<int>(sizeof(typename S::Real)),
+      K::kPair,   K::kQueryPitch, &K::pack, &K::band,  K::kMaxBand,
+      K::begin(), K::end()};
   return &table;
 }
 

@@ -57,7 +57,6 @@ struct HeadWork {
   void* key_bias;          // [tiles * tile] added to scores, times log2(e)
   uint8_t* tile_has_bias;  // [tiles]
   uint32_t* residue_bits;  // [tiles]
-  void* windows;           // [rows, window_pitch] keys around each row, for separation
   double* row_mass;        // [rows] attention of the block's rows to residues
   double* class_mass;      // [sqrt(classes) + 2] scratch of class pairs
 
@@ -70,7 +69,7 @@ struct HeadWork {
   int64_t* arc_counts;  // [n_thresholds, channels] or null
   int64_t* mass;        // [channels] or null
   int64_t* columns;     // [tiles * tile] attention received, or null
-  int64_t* diagonals;   // [2 * reach + 1] attention by j - i, or null
+  int64_t* diagonals;   // [2 * reach + 1, rounded up] attention by j - i, or null
   int64_t reach;
   int64_t entropy;
   bool wants_entropy;
@@ -97,7 +96,6 @@ struct KernelTable {
   int element;  // bytes of a computed number
   int pair;     // 2: products take pairs of bf16
   int query_pitch;
-  int64_t (*window_pitch)(int64_t reach);
   void (*pack)(HeadWork&);                            // once per (sequence, head)
   void (*band)(HeadWork&, int64_t first, int count);  // `count` <= band * rows queries
   int max_band;

@@ -58,6 +58,24 @@ struct Avx2 {
     const __m256i mask = _mm256_cmpeq_epi32(on, lane);
     return _mm256_add_ps(sum, _mm256_and_ps(x, _mm256_castsi256_ps(mask)));
   }
+  // Adds p0 and p1 to `known` where the lowest bits of `valid` are set, one after the other, and to
+  // `sum` where those of `set` are as well. Nothing branches on bits: they are set as they please.
+  static void add_pairs(uint32_t valid, uint32_t set, Vec p0, Vec p1, Vec& known, Vec& sum) {
+    const uint32_t on = set & valid;
+    known = add_where(add_where(known, valid, p0), valid >> kLanes, p1);
+    sum = add_where(add_where(sum, on, p0), on >> kLanes, p1);
+  }
+  // Eight numbers of low and high, one after the other, from number `by` (0 to 7) on.
+  using Shift = __m256i;
+  static Shift shift_by(int by) {
+    return _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(by));
+  }
+  static Vec shifted(Vec low, Vec high, Shift shift) {
+    // Only the lowest three bits of an index count.
+    const Vec from_high = _mm256_castsi256_ps(_mm256_cmpgt_epi32(shift, _mm256_set1_epi32(7)));
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, shift),
+                            _mm256_permutevar8x32_ps(high, shift), from_high);
+  }
   // 2^x for x <= 0; NaN stays NaN. Results below 2^-126 become 0.
   static Vec exp2(Vec x) {
     const Vec whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -43,6 +43,34 @@ struct Avx512 {
   static Vec add_where(Vec sum, uint32_t bits, Vec x) {
     return _mm512_mask_add_ps(sum, static_cast<__mmask16>(bits), sum, x);
   }
+  // Adds p0 and p1 to `known` where the lowest bits of `valid` are set, one after the other, and to
+  // `sum` where those of `set` are as well. Nothing branches on bits: they are set as they please.
+  // Testing vectors against bits is cheaper than moving bits to masks.
+  static void add_pairs(uint32_t valid, uint32_t set, Vec p0, Vec p1, Vec& known, Vec& sum) {
+    const __m512i low =
+        _mm512_setr_epi32(1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8,
+                          1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15);
+    const __m512i high = _mm512_slli_epi32(low, 16);
+    const __m512i v = _mm512_set1_epi32(static_cast<int>(valid));
+    const __m512i s = _mm512_set1_epi32(static_cast<int>(set));
+    const __mmask16 v0 = _mm512_test_epi32_mask(v, low);
+    const __mmask16 v1 = _mm512_test_epi32_mask(v, high);
+    const __mmask16 s0 = _mm512_mask_test_epi32_mask(v0, s, low);
+    const __mmask16 s1 = _mm512_mask_test_epi32_mask(v1, s, high);
+    known = _mm512_mask_add_ps(known, v0, known, p0);
+    sum = _mm512_mask_add_ps(sum, s0, sum, p0);
+    known = _mm512_mask_add_ps(known, v1, known, p1);
+    sum = _mm512_mask_add_ps(sum, s1, sum, p1);
+  }
+  // Sixteen numbers of low and high, one after the other, from number `by` (0 to 15) on.
+  using Shift = __m512i;
+  static Shift shift_by(int by) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_add_epi32(lane, _mm512_set1_epi32(by));
+  }
+  static Vec shifted(Vec low, Vec high, Shift shift) {
+    return _mm512_permutex2var_ps(low, shift, high);
+  }
   // 2^x for x <= 0; NaN stays NaN, and what is below the smallest denormal becomes 0.
   static Vec exp2(Vec x) {
     const Vec whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -64,6 +64,22 @@ struct Portable {
     for (int i = 0; i < kLanes; ++i) sum[i] += (bits >> i) & 1u ? x[i] : T{0};
     return sum;
   }
+  // Adds p0 and p1 to `known` where the lowest bits of `valid` are set, one after the other, and to
+  // `sum` where those of `set` are as well. Nothing branches on bits: they are set as they please.
+  static void add_pairs(uint32_t valid, uint32_t set, Vec p0, Vec p1, Vec& known, Vec& sum) {
+    const uint32_t on = set & valid;
+    known = add_where(add_where(known, valid, p0), valid >> kLanes, p1);
+    sum = add_where(add_where(sum, on, p0), on >> kLanes, p1);
+  }
+  // kLanes numbers of low and high, one after the other, from number `by` (below kLanes) on.
+  using Shift = int;
+  static Shift shift_by(int by) { return by; }
+  static Vec shifted(Vec low, Vec high, Shift shift) {
+    for (int i = 0; i < kLanes; ++i) {
+      low[i] = i + shift < kLanes ? low[i + shift] : high[i + shift - kLanes];
+    }
+    return low;
+  }
   static Vec exp2(Vec x) {
     if constexpr (sizeof(T) == 8) {
       for (int i = 0; i < kLanes; ++i) x[i] = std::exp2(x[i]);

@@ -1,8 +1,9 @@
 // Statistics of one block of queries, read off its strip of p = exp(score - maximum).
 //
-// a[i, j] = p * weight[i], with weight = 1 / sum for rows that count and 0 for the others. Arcs are
-// exact integers. Attention-weighted sums are taken over the block in a fixed order and then
-// rounded to multiples of 2^-32, so that adding them up is integer addition, the same in any order.
+// a[i, j] = p * weight[i], with weight = 1 / sum for rows that count and 0 for the others; keys
+// that are no residues are wiped off the strip first. Arcs are exact integers. Attention-weighted
+// sums are taken over the block in a fixed order and then rounded to multiples of 2^-32, so that
+// adding them up is integer addition, the same in any order.
 #pragma once
 
 #include <cmath>
@@ -25,6 +26,8 @@ struct Statistics {
   static constexpr int kLanes = S::kLanes;
   static constexpr int kTile = 2 * kLanes;
   static constexpr uint32_t kLaneBits = (1u << kLanes) - 1;
+  // Vectors of offsets that are summed together: the default bins of separation need three of 16.
+  static constexpr int kShifted = 3;
 
   static Real* row_of(const HeadWork& w, int64_t tile, int r) {
     return static_cast<Real*>(w.strip) + (tile * kRows + r) * kTile;
@@ -35,21 +38,46 @@ struct Statistics {
   }
 
   static void block(HeadWork& w, int64_t first, const Real* weight) {
+    wipe_others(w);
     if (w.arc_counts != nullptr || w.arc_index != nullptr) arcs(w, first, weight);
-    if (w.columns != nullptr) column_sums(w, weight);
-    if (w.mass == nullptr) return;
-    if (w.diagonals != nullptr) diagonal_sums(w, first, weight);
-    bool row_mass_known = false;
-    for (int p = 0; p < w.n_properties; ++p) {
-      const SequenceProperty& property = w.properties[p];
-      if (property.kind == PropertyKind::kQueryClass) {
-        if (!row_mass_known) row_masses(w, weight);
-        row_mass_known = true;
-        query_class(w, property, first);
-      } else if (property.kind == PropertyKind::kClassPair) {
-        class_pairs(w, property, first, weight);
-      } else if (property.kind == PropertyKind::kPair) {
-        pairs(w, property, first, weight);
+    bool columns_wanted = w.columns != nullptr;
+    if (w.mass != nullptr) {
+      if (w.diagonals != nullptr) diagonal_sums(w, first, weight);
+      bool row_mass_known = false;
+      for (int p = 0; p < w.n_properties; ++p) {
+        const SequenceProperty& property = w.properties[p];
+        if (property.kind == PropertyKind::kQueryClass) {
+          if (!row_mass_known) row_masses(w, weight);
+          row_mass_known = true;
+          query_class(w, property, first);
+        } else if (property.kind == PropertyKind::kClassPair) {
+          class_pairs(w, property, first, weight);
+        } else if (property.kind == PropertyKind::kPair) {
+          const bool whole = first + kRows <= w.n;
+          if (whole && columns_wanted) {
+            pairs<true>(w, property, first, weight);
+            columns_wanted = false;
+          } else if (whole) {
+            pairs<false>(w, property, first, weight);
+          } else {
+            pairs_of_last_rows(w, property, first, weight);
+          }
+        }
+      }
+    }
+    if (columns_wanted) column_sums(w, weight);
+  }
+
+  // Sets p of keys that are no residues to 0: few tiles have any.
+  static void wipe_others(HeadWork& w) {
+    constexpr uint32_t kAll = static_cast<uint32_t>((uint64_t{1} << kTile) - 1);
+    for (int64_t t = 0; t < w.tiles; ++t) {
+      const uint32_t bits = w.residue_bits[t];
+      if (bits == kAll) continue;
+      for (int r = 0; r < kRows; ++r) {
+        Real* row = row_of(w, t, r);
+        S::store(row, S::add_where(S::set1(0), bits & kLaneBits, S::load(row)));
+        S::store(row + kLanes, S::add_where(S::set1(0), bits >> kLanes, S::load(row + kLanes)));
       }
     }
   }
@@ -65,8 +93,7 @@ struct Statistics {
         const Real* row = row_of(w, t, r);
         const uint32_t low = S::at_least(S::mul(S::load(row), scale), least);
         const uint32_t high = S::at_least(S::mul(S::load(row + kLanes), scale), least);
-        uint32_t found = (low | high << kLanes) & w.residue_bits[t];
-        for (; found != 0; found &= found - 1) {
+        for (uint32_t found = low | high << kLanes; found != 0; found &= found - 1) {
           const int c = __builtin_ctz(found);
           add_arc(w, first + r, t * kTile + c, row[c] * weight[r]);
         }
@@ -114,7 +141,7 @@ struct Statistics {
     }
   }
 
-  // Attention received by each key. Keys that are no residues are dropped by the driver.
+  // Attention received by each key.
   static __attribute__((noinline)) void column_sums(HeadWork& w, const Real* weight) {
     Vec scale[kRows];
 #pragma GCC unroll 16
@@ -128,57 +155,72 @@ struct Statistics {
         sum0 = S::fma(S::load(row + r * kTile), scale[r], sum0);
         sum1 = S::fma(S::load(row + r * kTile + kLanes), scale[r], sum1);
       }
-      Real sums[kTile];
-      S::store(sums, sum0);
-      S::store(sums + kLanes, sum1);
-      add_fixed(sums, kTile, w.columns + t * kTile);
+      add_columns(w, t, sum0, sum1);
     }
   }
 
-  // Attention by j - i, for |j - i| <= reach: the window of keys around each row is laid out
-  // flat, residues only, and the windows are added up shifted against each other.
-  static __attribute__((noinline)) void diagonal_sums(HeadWork& w, int64_t first,
-                                                      const Real* weight) {
+  static void add_columns(HeadWork& w, int64_t tile, Vec sum0, Vec sum1) {
+    Real sums[kTile];
+    S::store(sums, sum0);
+    S::store(sums + kLanes, sum1);
+    add_fixed(sums, kTile, w.columns + tile * kTile);
+  }
+
+  // Attention by j - i, for |j - i| <= reach: rows are added up shifted against each other, a few
+  // vectors of offsets at a time.
+  static void diagonal_sums(HeadWork& w, int64_t first, const Real* weight) {
     const int64_t offsets = 2 * w.reach + 1;
-    const int64_t begin = floor_tile(first - w.reach);
-    const int64_t end = floor_tile(first + kRows - 1 + w.reach) + kTile;
-    // Beyond the last window a vector may read up to kLanes numbers; they are not used.
-    const int64_t pitch = window_pitch(w.reach);
-    Real* windows = static_cast<Real*>(w.windows);
+    for (int64_t k = 0; k < offsets; k += kShifted * kLanes) {
+      const int64_t from = first - w.reach + k;  // key of the first row's offset k
+      const int64_t last = floor_to(from + kRows - 1, kLanes) / kLanes + kShifted;
+      Vec sum[kShifted];
+      if (from >= 0 && last < 2 * w.tiles) {
+        shifted_rows<true>(w, from, weight, sum);
+      } else {
+        shifted_rows<false>(w, from, weight, sum);
+      }
+      // Whole vectors: there is room for them, and offsets beyond the last are not read.
+      for (int g = 0; g < kShifted && k + g * kLanes < offsets; ++g) {
+        Real sums[kLanes];
+        S::store(sums, sum[g]);
+        add_fixed(sums, kLanes, w.diagonals + k + g * kLanes);
+      }
+    }
+  }
+
+  // sum[g] = sum over rows r of p[r, from + r + g * kLanes + lane] * weight[r].
+  template <bool kInside>
+  static __attribute__((noinline)) void shifted_rows(const HeadWork& w, int64_t from,
+                                                     const Real* weight, Vec* sum) {
+    Vec acc[kShifted];
+#pragma GCC unroll 3
+    for (int g = 0; g < kShifted; ++g) acc[g] = S::set1(0);
     for (int r = 0; r < kRows; ++r) {
-      Real* out = windows + r * pitch;
-      for (int64_t j = begin; j < end; j += kTile, out += kTile) {
-        const int64_t t = j / kTile;
-        const bool inside = j >= 0 && t < w.tiles;
-        const uint32_t bits = inside ? w.residue_bits[t] : 0;
-        const Real* row = inside ? row_of(w, t, r) : row_of(w, 0, 0);
-        S::store(out, S::add_where(S::set1(0), bits & kLaneBits, S::load(row)));
-        S::store(out + kLanes, S::add_where(S::set1(0), bits >> kLanes, S::load(row + kLanes)));
+      const int64_t j = from + r;
+      const int64_t vector = floor_to(j, kLanes) / kLanes;
+      const typename S::Shift shift = S::shift_by(static_cast<int>(j - vector * kLanes));
+      const Vec scale = S::set1(weight[r]);
+      Vec low = vector_of<kInside>(w, vector, r);
+#pragma GCC unroll 3
+      for (int g = 0; g < kShifted; ++g) {
+        const Vec high = vector_of<kInside>(w, vector + g + 1, r);
+        acc[g] = S::fma(S::shifted(low, high, shift), scale, acc[g]);
+        low = high;
       }
     }
-    for (int64_t k = 0; k < offsets; k += kLanes) {
-      Vec sum = S::set1(0);
-      for (int r = 0; r < kRows; ++r) {
-        const Real* window = windows + r * pitch + (first + r - w.reach - begin);
-        sum = S::fma(S::load(window + k), S::set1(weight[r]), sum);
-      }
-      Real sums[kLanes];
-      S::store(sums, sum);
-      const int64_t left = offsets - k < kLanes ? offsets - k : kLanes;
-      add_fixed(sums, static_cast<int>(left), w.diagonals + k);
-    }
+#pragma GCC unroll 3
+    for (int g = 0; g < kShifted; ++g) sum[g] = acc[g];
   }
 
-  // Room for whole tiles around 2 * reach + kRows keys, and for a vector beyond.
-  static int64_t window_pitch(int64_t reach) {
-    return (2 * reach + kRows) / kTile * kTile + 3 * kTile;
+  // Keys vector * kLanes and following of row r; 0 outside of the strip.
+  template <bool kInside>
+  static Vec vector_of(const HeadWork& w, int64_t vector, int r) {
+    if (!kInside && (vector < 0 || vector >= 2 * w.tiles)) return S::set1(0);
+    return S::load(row_of(w, vector >> 1, r) + (vector & 1) * kLanes);
   }
 
-  static int64_t floor_tile(int64_t j) { return (j >= 0 ? j : j - kTile + 1) / kTile * kTile; }
-
-  static Vec add_residues(Vec sum, const Real* row, uint32_t bits) {
-    sum = S::add_where(sum, bits & kLaneBits, S::load(row));
-    return S::add_where(sum, bits >> kLanes, S::load(row + kLanes));
+  static int64_t floor_to(int64_t j, int64_t unit) {
+    return (j >= 0 ? j : j - unit + 1) / unit * unit;
   }
 
   // Sum of the rows' lanes times the rows' weights, each row rounded by itself.
@@ -198,7 +240,8 @@ struct Statistics {
       rows[r] = S::set1(0);
       if (weight[r] == 0) continue;
       for (int64_t t = 0; t < w.tiles; ++t) {
-        rows[r] = add_residues(rows[r], row_of(w, t, r), w.residue_bits[t]);
+        const Real* row = row_of(w, t, r);
+        rows[r] = S::add(rows[r], S::add(S::load(row), S::load(row + kLanes)));
       }
     }
     Real sums[kRows];
@@ -250,30 +293,54 @@ struct Statistics {
     return words[bit >> 5] >> (bit & 31);
   }
 
+  // One pair property over a block of kRows rows; the attention that keys receive as well, where
+  // asked for, as every p is at hand once.
+  template <bool kColumns>
   static __attribute__((noinline)) void pairs(HeadWork& w, const SequenceProperty& property,
                                               int64_t first, const Real* weight) {
+    Vec known[kRows], sum[kRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) known[r] = sum[r] = S::set1(0);
+    const uint32_t* valid = property.valid + first * property.words;
+    const uint32_t* set = property.set + first * property.words;
+    for (int64_t t = 0; t < w.tiles; ++t) {
+      const Real* row = row_of(w, t, 0);
+      Vec sum0 = S::set1(0), sum1 = S::set1(0);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Vec p0 = S::load(row + r * kTile);
+        const Vec p1 = S::load(row + r * kTile + kLanes);
+        if constexpr (kColumns) {
+          const Vec scale = S::set1(weight[r]);
+          sum0 = S::fma(p0, scale, sum0);
+          sum1 = S::fma(p1, scale, sum1);
+        }
+        const int64_t words = r * property.words;
+        S::add_pairs(tile_bits(valid + words, t), tile_bits(set + words, t), p0, p1, known[r],
+                     sum[r]);
+      }
+      if constexpr (kColumns) add_columns(w, t, sum0, sum1);
+    }
+    int64_t* mass = w.mass + property.channel;
+    mass[0] += row_total(known, weight);
+    mass[1] += row_total(sum, weight);
+  }
+
+  // The same of a block with fewer than kRows rows.
+  static __attribute__((noinline)) void pairs_of_last_rows(HeadWork& w,
+                                                           const SequenceProperty& property,
+                                                           int64_t first, const Real* weight) {
     Vec known[kRows], sum[kRows];
     for (int r = 0; r < kRows; ++r) {
       known[r] = sum[r] = S::set1(0);
       if (weight[r] == 0) continue;
       const uint32_t* valid = property.valid + (first + r) * property.words;
       const uint32_t* set = property.set + (first + r) * property.words;
-      // Low and high lanes apart: four chains of additions instead of two. Bits are set as they
-      // please, so nothing branches on them.
-      Vec known0 = S::set1(0), known1 = S::set1(0), sum0 = S::set1(0), sum1 = S::set1(0);
       for (int64_t t = 0; t < w.tiles; ++t) {
         const Real* row = row_of(w, t, r);
-        const Vec p0 = S::load(row);
-        const Vec p1 = S::load(row + kLanes);
-        const uint32_t bits = tile_bits(valid, t) & w.residue_bits[t];
-        known0 = S::add_where(known0, bits & kLaneBits, p0);
-        known1 = S::add_where(known1, bits >> kLanes, p1);
-        const uint32_t on = tile_bits(set, t) & bits;
-        sum0 = S::add_where(sum0, on & kLaneBits, p0);
-        sum1 = S::add_where(sum1, on >> kLanes, p1);
+        S::add_pairs(tile_bits(valid, t), tile_bits(set, t), S::load(row), S::load(row + kLanes),
+                     known[r], sum[r]);
       }
-      known[r] = S::add(known0, known1);
-      sum[r] = S::add(sum0, sum1);
     }
     int64_t* mass = w.mass + property.channel;
     mass[0] += row_total(known, weight);

@@ -106,17 +106,15 @@ void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64
     work->key_bias = take(keys * kernel.element);
     work->tile_has_bias = static_cast<uint8_t*>(take(tiles));
     work->residue_bits = static_cast<uint32_t*>(take(tiles * 4));
-    work->windows = take(call.mass != nullptr && separation
-                             ? kernel.window_pitch(reach) * kernel.rows * kernel.element
-                             : 0);
     work->row_mass = static_cast<double*>(take(rows * 8));
     work->class_mass = static_cast<double*>(take((most_classes + 2) * 8));
     work->arc_counts = static_cast<int64_t*>(
         take(call.arc_counts == nullptr ? 0 : int64_t{call.n_thresholds} * channels * 8));
     work->mass = static_cast<int64_t*>(take(call.mass == nullptr ? 0 : int64_t{channels} * 8));
     work->columns = static_cast<int64_t*>(take(columns ? keys * 8 : 0));
+    const int64_t offsets = round_up(2 * reach + 1, kernel.lanes);  // whole vectors are added
     work->diagonals =
-        static_cast<int64_t*>(take(call.mass != nullptr && separation ? (2 * reach + 1) * 8 : 0));
+        static_cast<int64_t*>(take(call.mass != nullptr && separation ? offsets * 8 : 0));
   }
 }
 

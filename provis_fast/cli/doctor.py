@@ -10,6 +10,7 @@ from typing import Any
 
 from provis_fast import __version__, versions
 from provis_fast.cli import OK, UNUSABLE
+from provis_fast.errors import ProvisError
 
 #: Distribution -> what it is needed for; the optional ones.
 _OPTIONAL = {"antiberty": 'pip install "provis_fast[demo]"'}
@@ -60,6 +61,14 @@ def _torch() -> list[str]:
         return [f"torch cannot be imported ({error}): see https://pytorch.org/get-started/locally/"]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     _line("threads", f"{torch.get_num_threads()} of {cores} cores")
+    try:
+        from provis_fast.models import linear
+
+        _line("linear layers", f"{linear.library()} (float32; {linear.VARIABLE} overrides)")
+    except ProvisError as error:
+        return [str(error)]
+    except ImportError as error:
+        return [f"transformers cannot be imported ({error}): pip install transformers"]
     if torch.cuda.is_available():
         _line("devices", f"cpu, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
     else:
