@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from provis_fast import ops
-from provis_fast.arguments import check_integer, check_thresholds
+from provis_fast.arguments import check_integer, check_thresholds, check_weighting
 from provis_fast.errors import ArgumentError
 from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
 from provis_fast.properties import Property, resolve
-from provis_fast.statistics import WEIGHTINGS, HeadStatistics, PropertySpec
+from provis_fast.statistics import HeadStatistics, PropertySpec
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class Measures:
         ArgumentError
             An argument that does not fit, by name.
         """
-        if weighting not in WEIGHTINGS:
-            raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}, got {weighting!r}")
+        check_weighting(weighting)
         min_arcs = check_integer("min_arcs", min_arcs, 0)
         thresholds = check_thresholds(threshold)
         if not thresholds:

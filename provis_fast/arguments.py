@@ -20,6 +20,7 @@ from provis_fast.kernel_data import (
     Accumulators,
     PropertyBatch,
 )
+from provis_fast.totals import WEIGHTINGS
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MAX_HEAD_SIZE = 256
@@ -27,6 +28,14 @@ MAX_HEAD_SIZE = 256
 #: number of a dtype instead of -inf, and that overflows as soon as it is multiplied.
 FORBIDDEN = -1e30
 NO_PROPERTIES = PropertyBatch.empty()
+# Where the row of a property of each kind stands.
+_ROWS_OF = {
+    KIND["key_class"]: "labels",
+    KIND["query_class"]: "labels",
+    KIND["class_pair"]: "labels",
+    KIND["key_value"]: "values",
+    KIND["pair"]: "pair_offsets",
+}
 # arc_counts, mass, received, entropy, arc_index, arc_weight, arc_total, flags
 _ACCUMULATOR_DTYPES = (
     *[(torch.int64,)] * 4,
@@ -61,15 +70,22 @@ def check_scale(scale: float | None, head_size: int) -> float:
     return float(scale)
 
 
-def check_integer(name: str, number: int, least: int) -> int:
-    """An argument as an int; ArgumentError unless it is an integer of at least `least`."""
+def check_integer(name: str, number: int, least: int, most: int | None = None) -> int:
+    """An argument as an int; ArgumentError unless it is an integer from `least` to `most`."""
     try:
         value = least - 1 if isinstance(number, bool) else operator.index(number)
     except TypeError:
         value = least - 1
-    if value < least:
-        raise ArgumentError(f"{name}: expected an integer of at least {least}, got {number!r}")
+    if value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ArgumentError(f"{name}: expected an integer {limits}, got {number!r}")
     return value
+
+
+def check_weighting(weighting: str) -> None:
+    """ArgumentError unless it is one of `WEIGHTINGS`."""
+    if weighting not in WEIGHTINGS:
+        raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}, got {weighting!r}")
 
 
 def _is_real(number: object) -> bool:
@@ -209,27 +225,27 @@ def check_properties(
     pairs = properties.pairs
     shape = pairs.shape if isinstance(pairs, Tensor) and pairs.dim() == 1 else (None,)
     _check_tensor("properties.pairs", pairs, shape, (torch.int32,), device)
-    source = {0: "labels", 1: "labels", 2: "labels", 3: "values", 4: "pair_offsets"}
     for kind, row, classes in zip(
         properties.kinds, properties.rows, properties.classes, strict=True
     ):
         if kind not in KIND.values():
             raise ArgumentError(f"properties.kinds: expected one of {KIND}, got {kind}")
-        if kind in source and not 0 <= row < sizes[source[kind]]:
+        source = _ROWS_OF.get(kind)
+        if source is not None and not 0 <= row < sizes[source]:
             raise ArgumentError(
-                f"properties.rows: expected a row of properties.{source[kind]} "
-                f"(it has {sizes[source[kind]]}), got {row}"
+                f"properties.rows: expected a row of properties.{source} (it has "
+                f"{sizes[source]}), got {row}"
             )
         if (
             classes < 1
-            or (kind == 2 and math.isqrt(classes) ** 2 != classes)
-            or (kind in (3, 4) and classes != 1)
+            or (kind == KIND["class_pair"] and math.isqrt(classes) ** 2 != classes)
+            or (kind in (KIND["key_value"], KIND["pair"]) and classes != 1)
         ):
             raise ArgumentError(
                 "properties.classes: expected a positive number of classes (a square for class "
                 f"pairs, 1 for key values and pairs), got {classes}"
             )
-        if kind == 5 and (
+        if kind == KIND["separation"] and (
             len(properties.bin_starts) != classes
             or properties.bin_starts[0] != 0
             or list(properties.bin_starts) != sorted(set(properties.bin_starts))

@@ -25,6 +25,7 @@ from torch import Tensor
 from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
+from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import Model, activations, linear, load_model
 from provis_fast.models.routing import StopForward, routed
@@ -35,7 +36,7 @@ from provis_fast.properties import Property
 from provis_fast.proteins import Protein, SetAside, load_proteins
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
-from provis_fast.threads import check_threads, thread_count
+from provis_fast.threads import MAX_THREADS, thread_count
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -119,7 +120,7 @@ def analyze(
         Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`.
     progress : callable, optional
         Called after every pack with the proteins done (those set aside included), the tokens done,
-        and the proteins altogether, which are None until they are known.
+        and the proteins altogether: counted, estimated from the files read so far, or None.
 
     Returns
     -------
@@ -143,9 +144,9 @@ def analyze(
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
     if background is not None and compat is None:
         raise ArgumentError('background: expected only with compat="provis"; leave it out')
-    _check_count("batch_tokens", batch_tokens)
-    _check_count("max_length", max_length)
-    check_threads(threads)
+    batch_tokens = _check_count("batch_tokens", batch_tokens)
+    max_length = _check_count("max_length", max_length)
+    threads = _check_count("threads", threads, MAX_THREADS)
     if not isinstance(model, Model):
         model = load_model(model)
     if batch_tokens is None:
@@ -194,11 +195,11 @@ def analyze(
         },
     )
     with thread_count(threads):
-        run = _Run(model, measures, planner, result, progress, operator.length_hint(source, 0))
+        run = _Run(model, measures, planner, result, progress)
         try:
             if corpus is not None:  # first: a corpus of no use is known before the work is done
                 run.read_background(corpus)
-            run.over(source.records())
+            run.over(source)
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None
@@ -218,10 +219,9 @@ class _Run:
         planner: PackPlanner,
         result: HeadStatistics,
         progress: ProgressCallback | None,
-        total_hint: int,
     ):
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
-        self._progress, self._total_hint = progress, total_hint or None
+        self._progress = progress
         self._remarks: list[Remark] = []
         self._background: tuple[list[int], list[int], list[str]] | None = None
         self._batch: BatchStatistics | None = None
@@ -229,10 +229,10 @@ class _Run:
         self._digests = array("Q")  # of the analysed proteins
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
-    def over(self, records: Iterable[Protein | SetAside]) -> None:
+    def over(self, source: ProteinSource) -> None:
         """Analyse all records."""
         with (
-            prefetched(self.planner(records)) as prepared,
+            prefetched(self.planner(source.records())) as prepared,
             torch.inference_mode(),
             routed(self.model.module, self._attend),
             linear.faster(self.model.module),
@@ -243,8 +243,8 @@ class _Run:
                     self._remark(item)
                     continue
                 self._run(item.entries, item)
-                self._report()
-        self._report()
+                self._report(source)
+        self._report(source)
 
     def read_background(self, source: ProteinSource) -> None:
         """Pool the background of a corpus of its own; `finish` puts it into the result.
@@ -372,18 +372,16 @@ class _Run:
             self._set_aside += 1
             logger.info("%s %s: %s", remark.what.status, remark.what.id, remark.what.reason)
 
-    def _report(self) -> None:
+    def _report(self, source: ProteinSource) -> None:
         if self._progress is not None:
             done = self.result.analysed + self._set_aside
-            self._progress(done, self._tokens, self.planner.total or self._total_hint)
+            total = self.planner.total or operator.length_hint(source, 0) or None
+            self._progress(done, self._tokens, total if total is None else max(total, done))
 
 
 def _source(proteins: Any) -> ProteinSource:
     return proteins if hasattr(proteins, "records") else load_proteins(proteins)
 
 
-def _check_count(name: str, value: int | None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name}: expected None or an integer of at least 1, got {value!r}")
+def _check_count(name: str, value: int | None, most: int | None = None) -> int | None:
+    return None if value is None else check_integer(name, value, 1, most)

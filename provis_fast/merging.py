@@ -42,6 +42,8 @@ def merge(
     ResultError
         Nothing to merge, or results that do not belong together; the message lists what differs.
     """
+    if isinstance(results, HeadStatistics):
+        raise ArgumentError("results: expected a list of HeadStatistics, got a single one")
     pooled: HeadStatistics | None = None
     for number, result in enumerate(results, start=1):
         if not isinstance(result, HeadStatistics):

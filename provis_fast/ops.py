@@ -27,6 +27,7 @@ from provis_fast.arguments import (
     check_scale,
     check_thresholds,
     check_value_sums,
+    check_weighting,
     given_properties,
     key_mask_parts,
 )
@@ -228,8 +229,7 @@ def attention_statistics(
         NaN or infinity among the scores. Inside `torch.compile` neither this nor an overflow of the
         list is raised; read `flags`, or call `check()` on what comes back.
     """
-    if weighting not in ("arcs", "attention", "both"):
-        raise ArgumentError(f'weighting: expected "arcs", "attention" or "both", got {weighting!r}')
+    check_weighting(weighting)
     thresholds = check_thresholds(thresholds)
     max_arcs = check_integer("max_arcs", max_arcs, 0)
     sequences, tokens, heads, _ = check_attention(

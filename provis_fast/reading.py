@@ -19,20 +19,24 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "provis_fast.result"
 FORMAT_VERSION = 1
-MANIFEST_KEYS = (
-    "channels",
-    "complete",
-    "files",
-    "inputs",
-    "model",
-    "notes",
-    "options",
-    "properties",
-    "proteins",
-    "run",
-    "settings",
-    "versions",
-)
+MANIFEST_KEYS = {
+    "channels": list,
+    "complete": bool,
+    "files": dict,
+    "inputs": list,
+    "model": dict,
+    "notes": list,
+    "options": dict,
+    "properties": list,
+    "proteins": dict,
+    "run": list,
+    "settings": dict,
+    "versions": dict,
+}
+"""Entries that every manifest has, and their types."""
+
+
+_JSON_NAMES = {list: "a list", dict: "an object", bool: "true or false"}
 
 
 class Counts(NamedTuple):
@@ -76,6 +80,12 @@ def check_manifest(folder: Path, head: dict[str, Any]) -> None:
             f"{path}: {', '.join(missing)} missing: the file was changed or damaged; restore it "
             "from a copy, or run the analysis again"
         )
+    for key, kind in MANIFEST_KEYS.items():
+        if not isinstance(head[key], kind):
+            raise ResultError(
+                f"{path}: {key}: expected {_JSON_NAMES[kind]}, got {head[key]!r:.40}: the file was "
+                "changed or damaged; restore it from a copy, or run the analysis again"
+            )
     proteins = head["proteins"]
     try:
         parts = [proteins[name] for name in ("analysed", "skipped", "failed")]

@@ -21,6 +21,7 @@ from provis_fast.arguments import (
     check_scale,
     check_thresholds,
     check_value_sums,
+    check_weighting,
     given_properties,
     key_mask_parts,
 )
@@ -28,6 +29,7 @@ from provis_fast.kernel_data import (
     FIXED_POINT,
     FLAG_ARC_OVERFLOW,
     FLAG_NOT_FINITE,
+    KIND,
     UNKNOWN_VALUE,
     VALUE_FIXED_POINT,
     Accumulators,
@@ -176,6 +178,7 @@ def attention_statistics(
     num_threads: int | None = None,
 ) -> AttentionStatistics:
     """Twin of `provis_fast.ops.attention_statistics`."""
+    check_weighting(weighting)
     thresholds = check_thresholds(thresholds)
     max_arcs = check_integer("max_arcs", max_arcs, 0)
     properties = given_properties(properties, query.device)
@@ -237,11 +240,12 @@ def _pair_facts(
     for kind, row, classes in zip(
         properties.kinds, properties.rows, properties.classes, strict=True
     ):
-        if kind in (0, 1):
+        if kind in (KIND["key_class"], KIND["query_class"]):
             label = properties.labels[row, window].long()
-            label = label[None, :].expand(n, n) if kind == 0 else label[:, None].expand(n, n)
+            of_key = kind == KIND["key_class"]
+            label = (label[None, :] if of_key else label[:, None]).expand(n, n)
             yield label >= 0, [label == c for c in range(classes)]
-        elif kind == 2:
+        elif kind == KIND["class_pair"]:
             label, side = properties.labels[row, window].long(), math.isqrt(classes)
             of_query, of_key = label[:, None].expand(n, n), label[None, :].expand(n, n)
             known = (of_query >= 0) & (of_key >= 0)
@@ -249,11 +253,11 @@ def _pair_facts(
                 known,
                 [(of_query == r) & (of_key == c) for r in range(side) for c in range(side)],
             )
-        elif kind == 3:
+        elif kind == KIND["key_value"]:
             fixed = properties.values[row, window]
             known = (fixed != UNKNOWN_VALUE)[None, :].expand(n, n)
             yield known, [torch.where(known, fixed[None, :], 0) * everywhere]
-        elif kind == 4:
+        elif kind == KIND["pair"]:
             words = (n + 31) // 32
             at = int(properties.pair_offsets[row, sequence])
             both = properties.pairs[at : at + 2 * n * words].reshape(2, n, words)

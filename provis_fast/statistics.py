@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError
 from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, as_json
-from provis_fast.totals import Channels, Totals
+from provis_fast.totals import WEIGHTINGS, Channels, Totals
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["WEIGHTINGS", "HeadStatistics", "Moments", "PropertySpec"]
-
-WEIGHTINGS = ("arcs", "attention", "both")
 
 
 @dataclass(eq=False, repr=False)

@@ -9,7 +9,9 @@ from 1 in all of them.
     ``eligible``, ``count``, ``proportion``, ``background``. Where statistic is "mass", threshold is
     empty, and arcs, eligible and count hold the attention between residues, that on pairs where the
     property is known, and that on the class. For key values count is a sum of values and proportion
-    their mean. Undefined proportions (fewer than min_arcs eligible arcs) are empty.
+    their mean. Undefined proportions (fewer than min_arcs eligible arcs) are empty. Without
+    properties there is one row per head, with nothing in their columns. Where entropy was measured,
+    a column ``entropy`` more: the mean of the head's rows, in nats.
 ``counts.safetensors``
     The exact totals, from which everything else can be made again. Each total of
     `provis_fast.totals.Totals` is two tensors, ``NAME.hi`` (int64) and ``NAME.lo`` (uint64); the
@@ -58,7 +60,7 @@ from provis_fast.reading import (
     warn_of_changed_tables,
 )
 from provis_fast.statistics import HeadStatistics
-from provis_fast.tables import COLUMNS, blocks, columns, heads_table
+from provis_fast.tables import blocks, column_names, columns, heads_table
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
 """Files of a result, the manifest last."""
@@ -244,12 +246,13 @@ def _json(content: Any) -> bytes:
 def _csv(result: HeadStatistics) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    names = column_names(result)
+    writer.writerow(names)
     for block in blocks(result):
-        named = columns(block, result.layers, base=1)
+        named = columns(result, block, base=1)
         n_rows = len(named["layer"])
         cells = []
-        for name in COLUMNS:
+        for name in names:
             column = named[name]
             cells.append(_cells(column) if isinstance(column, np.ndarray) else [column] * n_rows)
         writer.writerows(zip(*cells, strict=True))

@@ -33,7 +33,10 @@ COLUMNS = (
 
 
 class HeadBlock(NamedTuple):
-    """Rows of one property under one statistic and threshold; arrays as in `HeadStatistics`."""
+    """Rows of one property under one statistic and threshold; arrays as in `HeadStatistics`.
+
+    A result without properties has blocks of one class without a name, of which nothing is known.
+    """
 
     property: str
     classes: tuple[str, ...]
@@ -50,28 +53,37 @@ def blocks(result: HeadStatistics) -> Iterator[HeadBlock]:
     """Every number of a result: arcs by threshold and property, then mass by property."""
     names = [(spec.name, spec.classes, spec.is_value) for spec in result.properties]
     background = result.background
+    shape = (len(result.layers), result.n_heads, 1)
+    nothing = (np.full(shape[:2], np.nan), *[np.full(shape, np.nan)] * 2, np.full(1, np.nan))
     for t, threshold in enumerate(result.thresholds):
         theta = () if result.scalar_threshold else t
         arcs = result.arcs[theta]
+        if not names:
+            yield HeadBlock("", ("",), "arcs", threshold, arcs, *nothing)
         for name, classes, is_value in names:
             count = (result.sums if is_value else result.counts)[name][theta]
             eligible, share = result.eligible[name][theta], result.proportion[name][theta]
             row = (arcs, eligible, count, share, background[name])
             yield HeadBlock(name, classes, "arcs", threshold, *row)
     if result.weighting != "arcs":
+        if not names:
+            yield HeadBlock("", ("",), "mass", None, result.mass, *nothing)
         for name, classes, _ in names:
             known, weighted = result.mass_known[name], result.mass_sums[name]
             row = (result.mass, known, weighted, result.mass_proportion[name], background[name])
             yield HeadBlock(name, classes, "mass", None, *row)
 
 
-def columns(block: HeadBlock, layers: tuple[int, ...], base: int) -> dict[str, Any]:
-    """Columns of a block by name: scalars, or arrays of layers x heads x classes rows.
+def column_names(result: HeadStatistics) -> tuple[str, ...]:
+    """`COLUMNS`, and "entropy" where the result holds it: the mean of the head's rows, in nats."""
+    return COLUMNS if result.totals["entropy"] is None else (*COLUMNS, "entropy")
+
+
+def columns(result: HeadStatistics, block: HeadBlock, base: int) -> dict[str, Any]:
+    """Columns of a block of `result` by name: scalars, or arrays of layers x heads x classes rows.
 
     Parameters
     ----------
-    layers : tuple of int
-        Layer of each row of the arrays, 0-based.
     base : {0, 1}
         Number of the first layer and head in the table.
     """
@@ -81,8 +93,8 @@ def columns(block: HeadBlock, layers: tuple[int, ...], base: int) -> dict[str, A
     def each(array: NDArray[Any]) -> NDArray[Any]:
         return np.broadcast_to(array, shape).reshape(-1)
 
-    return {
-        "layer": np.asarray(layers, dtype=np.int32)[layer] + np.int32(base),
+    named = {
+        "layer": np.asarray(result.layers, dtype=np.int32)[layer] + np.int32(base),
         "head": head + np.int32(base),
         "property": block.property,
         "class": np.asarray(block.classes, dtype=object)[class_index],
@@ -94,13 +106,16 @@ def columns(block: HeadBlock, layers: tuple[int, ...], base: int) -> dict[str, A
         "proportion": each(block.proportion),
         "background": each(block.background),
     }
+    if result.totals["entropy"] is not None:
+        named["entropy"] = each(result.entropy[..., None])
+    return named
 
 
 def heads_table(result: HeadStatistics, base: int = 0) -> pyarrow.Table:
     """One row per layer, head, property, class, statistic and threshold, as an Arrow table.
 
-    Columns are `COLUMNS`: int32 layer and head counted from `base`, strings, and float64 for the
-    rest; threshold is null for mass.
+    Columns are those of `column_names`: int32 layer and head counted from `base`, strings, and
+    float64 for the rest; threshold is null for mass.
     """
     import pyarrow as pa
 
@@ -111,12 +126,12 @@ def heads_table(result: HeadStatistics, base: int = 0) -> pyarrow.Table:
             pa.field("property", pa.string()),
             pa.field("class", pa.string()),
             pa.field("statistic", pa.string()),
-            *(pa.field(name, pa.float64()) for name in COLUMNS[5:]),
+            *(pa.field(name, pa.float64()) for name in column_names(result)[5:]),
         ]
     )
     batches = []
     for block in blocks(result):
-        named = columns(block, result.layers, base)
+        named = columns(result, block, base)
         n_rows = len(named["layer"])
         arrays = []
         for field in schema:
@@ -169,7 +184,7 @@ def top_heads(
     import pandas as pd
 
     block = _block(result, property_name, threshold)
-    table = pd.DataFrame(columns(block, result.layers, base=0))
+    table = pd.DataFrame(columns(result, block, base=0))
     if class_name is not None:
         if class_name not in block.classes:
             raise ArgumentError(
@@ -221,7 +236,10 @@ def headings_and_rows(result: HeadStatistics, k: int = 5) -> tuple[list[str], li
             best = top_heads(result, spec.name, class_name, k)
             if best.empty:
                 label = "" if class_name is None or len(classes) == 1 else class_name
-                rows.append([spec.name, label, "-", "too few arcs", "", "", ""])
+                index = slice(None) if class_name is None else spec.classes.index(class_name)
+                absent = not spec.is_value and not result.background[spec.name][index].any()
+                why = "none in this input" if absent else "too few arcs"
+                rows.append([spec.name, label, "-", why, "", "", ""])
             for _, row in best.iterrows():
                 label = "" if row["class"] == spec.name else row["class"]
                 rows.append([spec.name, label, *_cells(row, spec.is_value)])

@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from provis_fast.errors import ArgumentError, NumericalError, ResultError
 from provis_fast.fixed128 import Int128, sum_int64, sum_products
 
+#: How pairs count: as arcs, by their attention, or both.
+WEIGHTINGS = ("arcs", "attention", "both")
 ATTENTION_BITS = 32
 VALUE_BITS = 16
 EXPECTED_BITS = 20

@@ -184,3 +184,6 @@ def test_ctrl_c_keeps_a_partial_result(model, tmp_path):
     result = storage.load(tmp_path / "out.partial", allow_partial=True)
     assert 0 < result.analysed < 20000 and not result.complete
     assert not (tmp_path / "out").exists()
+    # What was kept is not in the way of the next one unasked.
+    assert main(command[3:]) == 2
+    assert storage.load(tmp_path / "out.partial", allow_partial=True).equals(result)

@@ -333,7 +333,7 @@ def test_progress_tells_proteins_tokens_and_the_total(bert):
         ({"max_length": -3}, "max_length"),
         ({"min_arcs": -1}, "min_arcs"),
         ({"threads": 0}, "threads"),
-        ({"threads": 1025}, "threads: expected None or an integer from 1 to 1024, got 1025"),
+        ({"threads": 1025}, "threads: expected an integer from 1 to 1024, got 1025"),
         ({"compat": "tape"}, "compat"),
         ({"background": []}, "background"),
         ({"compat": "provis", "max_length": 100}, "max_length"),

@@ -88,6 +88,20 @@ def test_what_is_not_known_is_left_alone(model, onednn, monkeypatch):
         assert not changed(model)
 
 
+def test_who_watches_a_layer_keeps_seeing_it(model, onednn):
+    """GELU is applied with the product only where nobody counts on the product being called."""
+    ids = torch.tensor([[5, 6, 7]])
+    first, second = (layer.intermediate.dense for layer in model.encoder.layer)
+    first.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    doubled = second.forward
+    second.forward = lambda x: doubled(x) * 2
+    with torch.inference_mode():
+        expected = model(input_ids=ids).last_hidden_state
+        with linear.faster(model):
+            found = model(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 def test_restored_after_an_exception(model, onednn):
     with pytest.raises(ZeroDivisionError), linear.faster(model):
         assert changed(model)

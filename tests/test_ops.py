@@ -196,6 +196,22 @@ def test_relative_bias_and_window(instruction_set):
     assert compare(case, relative_bias=bias) > 100
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float32, 1e-5), (torch.float64, 1e-7), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)],
+)
+def test_a_bias_that_forbids_all_pairs_of_a_row(instruction_set, dtype, tolerance):
+    case = packed_case([70, 33, 1], 3, 16, dtype=dtype, seed=2)
+    bias = torch.zeros(3, 151)
+    bias[2, 75 + 20 :] = bias[2, : 75 + 1] = -math.inf  # keys 1 to 19 after the query, no others
+    arguments = {**EVERYTHING, **case, "relative_bias": bias}
+    got, want = ops.attention_statistics(**arguments), reference.attention_statistics(**arguments)
+    least, most = arc_bounds(arguments, 1e-5)
+    assert torch.isinf(want.lse).sum() == 3  # the last row of each sequence, in one head
+    same = dict(counts_exact=True, tolerance=tolerance, sure=least == most)
+    assert assert_same(got, want, **same) > 100
+
+
 def test_strided_views():
     """Slices of a fused projection, and views with heads outside."""
     tokens, heads, size = 97, 4, 24

@@ -275,6 +275,9 @@ def test_bad_definitions(make, message):
 def test_options_tell_definitions_apart():
     assert Contact().options() == {"atom": "CA", "cutoff": 8.0, "separation": 6}
     assert Separation([0, 2]).options() == {"edges": [0, 2]}
+    for edges in (range(256), (0, 1 << 31)):
+        with pytest.raises(ArgumentError, match="edges: expected at most 255 bins, the last from"):
+            Separation(edges)
     assert AminoAcid().options() != AminoAcid(raw=True).options()
     assert "cutoff=6.0" in repr(Contact(cutoff=6))
 

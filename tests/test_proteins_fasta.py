@@ -332,6 +332,11 @@ def test_records_are_counted_while_files_are_digested(tmp_path):
     source.digests()
     assert operator.length_hint(source, 99) == 4 == len(list(source))
     packed = write(tmp_path / "b.fa.gz", gzip.compress(b">e\nMKV\n"))
-    source = load_proteins([path, packed])
+    source = load_proteins([path, packed, write(tmp_path / "c.fa.gz", packed.read_bytes())])
     source.digests()
     assert operator.length_hint(source, 99) == 99
+    records = source.records()
+    assert len([next(records) for _ in range(4)]) == 4
+    assert operator.length_hint(source, 99) == 99  # b.fa.gz may have more
+    next(records)
+    assert operator.length_hint(source, 99) == 5  # c.fa.gz is taken for as long as b.fa.gz

@@ -11,7 +11,7 @@ import pytest
 from structure_text import chain, cif_text, pdb_text, residue, seqres
 
 from provis_fast.errors import InputError
-from provis_fast.proteins import Protein, SetAside, load_proteins
+from provis_fast.proteins import Protein, SetAside, load_proteins, source
 
 FIVE = "MET LYS VAL LEU ALA"
 
@@ -100,6 +100,36 @@ def test_gaps_in_label_numbers_without_an_entity(tmp_path):
     (protein,) = read(tmp_path / "x.cif", cif_text(atoms))
     assert protein.sequence == "MKXXV"
     assert protein.labels["modification"].tolist() == [0, 0, -1, -1, 0]
+
+
+@pytest.mark.parametrize("last", [3_000_000, 2_000_000_000])
+def test_absurd_label_numbers_do_not_fill_the_memory(tmp_path, last):
+    atoms = chain("ALA CYS ASP GLY", [1, 2, 4, 5])
+    for atom in atoms:
+        atom.label = last if atom.number == 5 else atom.number
+    path = tmp_path / "jump.cif"
+    path.write_text(cif_text(atoms))
+    (protein,) = load_proteins(path)
+    assert protein.sequence == "ACXDG"
+    assert any(f"label_seq_id jumps from 4 to {last}" in note for note in protein.notes)
+
+
+def test_a_file_beyond_the_memory_is_set_aside(tmp_path, monkeypatch):
+    for name in ("a.cif", "b.cif"):
+        (tmp_path / name).write_text(cif_text(chain("ALA CYS ASP"), "ALA CYS ASP"))
+
+    def read(path, *arguments):
+        if path.name == "a.cif":
+            raise MemoryError
+        return read_structure(path, *arguments)
+
+    read_structure = source.read_structure
+    monkeypatch.setattr(source, "read_structure", read)
+    aside, protein = load_proteins(tmp_path).records()
+    assert aside.status == "failed" and "does not fit into memory" in aside.reason
+    assert protein.sequence == "ACD"
+    with pytest.raises(InputError, match="does not fit into memory; split the file"):
+        list(load_proteins(tmp_path / "a.cif"))
 
 
 def test_renumbered_labels_are_reported(tmp_path):

@@ -18,7 +18,7 @@ from provis_fast import storage
 from provis_fast.arcs import ArcWriter, read_arcs
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.merging import merge
-from provis_fast.statistics import PropertySpec
+from provis_fast.statistics import HeadStatistics, PropertySpec
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_tables_are_counted_from_one(saved):
     table = pd.read_csv(folder / "heads.csv")
     assert list(table.columns) == [
         "layer", "head", "property", "class", "statistic", "threshold",
-        "arcs", "eligible", "count", "proportion", "background",
+        "arcs", "eligible", "count", "proportion", "background", "entropy",
     ]  # fmt: skip
     assert set(table["layer"]) == {2, 4} and set(table["head"]) == {1, 2, 3}
     expected = result.to_pandas()
@@ -84,6 +84,23 @@ def test_tables_are_counted_from_one(saved):
     assert parquet.schema.metadata[b"provis_fast.format_version"] == b"1"
     mass = (folder / "heads.csv").read_text().splitlines()[-1].split(",")
     assert mass[4] == "mass" and mass[5] == ""
+
+
+def test_arcs_and_attention_without_properties_have_rows(tmp_path):
+    weighed = HeadStatistics.empty((0, 2), 3, 4, (0.1, 0.3), False, (), "both")
+    rng = np.random.default_rng(0)
+    arcs, mass = rng.integers(0, 99, (5, 2, 2, 4, 1)), rng.integers(0, 2**40, (5, 2, 4, 1))
+    none = np.zeros((5, 0), dtype=np.int64)
+    weighed.add(arcs, mass, None, none, none, 100)
+    weighed.save(tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "heads.csv")
+    assert "entropy" not in table
+    assert len(table) == 3 * weighed.arcs[0].size  # two thresholds, and mass
+    at = table[table["threshold"] == 0.3]["arcs"].to_numpy().reshape(weighed.arcs[1].shape)
+    np.testing.assert_array_equal(at, weighed.arcs[1])
+    mass = table[table["statistic"] == "mass"]["arcs"].to_numpy().reshape(weighed.mass.shape)
+    np.testing.assert_array_equal(mass, weighed.mass)
+    assert table[["property", "class", "eligible", "proportion", "background"]].isna().all(None)
 
 
 def test_manifest_accounts_for_everything(saved):
@@ -158,7 +175,15 @@ def test_unknown_versions_are_refused_by_name(saved):
         (lambda folder: (folder / "counts.safetensors").unlink(), "counts.safetensors"),
         (lambda folder: os.truncate(folder / "counts.safetensors", 99), "changed or damaged"),
         (lambda folder: _change(folder, properties=[]), "do not fit together"),
-        (lambda folder: _change(folder, proteins=None), "do not fit together"),
+        (lambda folder: _change(folder, proteins=None), "proteins: expected an object, got None"),
+        (lambda folder: _change(folder, versions=[]), r"versions: expected an object, got \[\]"),
+        (lambda folder: _change(folder, files=None), "files: expected an object, got None"),
+        (
+            lambda folder: _change(folder, complete="no"),
+            "complete: expected true or false, got",
+        ),
+        (lambda folder: _change(folder, run=5), "run: expected a list, got 5"),
+        (lambda folder: _change(folder, settings={"x": 1}), "do not fit together"),
         (lambda folder: _change_proteins(folder, analysed=5), "contradict each other: 3 read, 5"),
         (lambda folder: _change_proteins(folder, analysed=5, read=5), "5 proteins of 300 res"),
         (lambda folder: _change_proteins(folder, residues=7), "3 proteins of 7 residues in the"),

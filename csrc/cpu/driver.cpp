@@ -36,7 +36,7 @@ struct Task {
 };
 
 // Denormal numbers cost some processors a hundred cycles each; weights that small add nothing.
-class FlushDenormals {
+class [[maybe_unused]] FlushDenormals {
  public:
 #if defined(__x86_64__)
   FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
@@ -62,8 +62,9 @@ class Run {
   Run(const AttentionCall& call, const KernelTable& kernel)
       : call_(call), kernel_(kernel), channels_(call.channels()) {
     prepare_sequences();
-    for (int b = 1; b < call.n_bins; ++b) {
-      bin_of_.resize(static_cast<size_t>(call.bin_starts[b]), static_cast<uint8_t>(b - 1));
+    for (int b = 1; b < call.n_bins; ++b) {  // no further than two tokens can be apart
+      const int64_t end = std::min<int64_t>(call.bin_starts[b], longest_);
+      bin_of_.resize(static_cast<size_t>(end), static_cast<uint8_t>(b - 1));
     }
     for (int t = 0; t < call.n_thresholds; ++t) {
       least_threshold_ = std::min(least_threshold_, call.thresholds[t]);

@@ -8,9 +8,10 @@ namespace {
 constexpr float kExp2Float[6] = {1.0f,          0.693146978f,   0.240222421f,
                                  0.0555073374f, 0.00967151273f, 0.00132647273f};
 
-// Scores further than this below the row's maximum are clamped: 2^-151 rounds to zero in float,
+// Scores further than this below the row's maximum are clamped: its power of two rounds to zero,
 // and entropy's product of zero with minus infinity never arises.
-constexpr float kLeastExponent = -151.0f;
+template <class Real>
+constexpr Real kLeastExponent = sizeof(Real) == 8 ? Real(-1100) : Real(-151);
 
 }  // namespace
 }  // namespace provis::cpu

@@ -21,7 +21,7 @@ inline __attribute__((always_inline)) void to_weights(typename S::Real* row, uin
                                                       typename S::Vec& total,
                                                       typename S::Vec& entropy) {
   using Vec = typename S::Vec;
-  const Vec least = S::set1(static_cast<typename S::Real>(kLeastExponent));
+  const Vec least = S::set1(kLeastExponent<typename S::Real>);
   Vec x0 = S::sub(S::load(row), most);
   Vec x1 = S::sub(S::load(row + S::kLanes), most);
   if constexpr (S::kTiles) {

@@ -18,7 +18,7 @@ from provis_fast.statistics import HeadStatistics
 def run(arguments: argparse.Namespace) -> int:
     """Analyse, save and show."""
     target = output.target(arguments.out, arguments.overwrite)
-    storage.check_writable(storage.partial_folder(arguments.out))
+    output.partial_target(arguments.out, arguments.overwrite)
     properties = _properties(arguments)
     if arguments.background is not None and arguments.compat is None:
         raise ArgumentError(

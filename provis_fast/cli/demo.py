@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from provis_fast import storage
 from provis_fast.cli import output
 from provis_fast.cli.analyze import analyse, finish
 from provis_fast.cli.arguments import DEMO_FOLDER
@@ -17,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Analyse bundled structures, show what comes out, and say what to do next."""
     overwrite = arguments.overwrite or arguments.out == DEMO_FOLDER
     target = output.target(arguments.out, overwrite)
-    storage.check_writable(storage.partial_folder(arguments.out))
+    output.partial_target(arguments.out, overwrite)
     from provis_fast.proteins.bundled import demo_set
 
     # A model of antibodies has something to say about immunoglobulin folds only.

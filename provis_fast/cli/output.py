@@ -36,6 +36,23 @@ def target(folder: str, overwrite: bool) -> Path:
     return found
 
 
+def partial_target(folder: str, overwrite: bool) -> None:
+    """Make sure, before the work is done, that an interrupted result can be kept beside `folder`.
+
+    Raises
+    ------
+    ResultError
+        It cannot be written, or an earlier one stands there that is not to be replaced.
+    """
+    place = storage.partial_folder(folder)
+    storage.check_writable(place)
+    if not overwrite and (place / "manifest.json").exists():
+        raise ResultError(
+            f"--out: {place} holds what an interrupted analysis has left, and would be replaced if "
+            "this one were interrupted too; move it away, or use --overwrite"
+        )
+
+
 def save(result: HeadStatistics, folder: Path) -> None:
     """Save a result; where that fails, try the system's temporary folder before giving up.
 

@@ -79,7 +79,9 @@ def faster(module: nn.Module) -> Iterator[None]:
     ArgumentError
         As `library`.
     """
-    replacements = _replacements(module) if library() == "onednn" else {}
+    replacements = _replacements(module)
+    if not replacements or library() != "onednn":
+        replacements = {}
     for part, forward in replacements.items():
         part.forward = partial(forward, part)
     try:
@@ -96,7 +98,7 @@ def _replacements(module: nn.Module) -> dict[nn.Module, Callable[[nn.Module, Ten
             continue
         if _is_plain(part):
             found[part] = _linear
-        elif _ends_in_gelu(part) and _is_plain(part.dense) and not part.dense._forward_hooks:
+        elif _ends_in_gelu(part) and _is_plain(part.dense) and not _is_watched(part.dense):
             found[part] = _linear_and_gelu
     return found
 
@@ -108,6 +110,11 @@ def _is_plain(part: nn.Module) -> bool:
         and part.weight.dtype == torch.float32
         and part.weight.is_contiguous()
     )
+
+
+def _is_watched(part: nn.Module) -> bool:
+    """Whether somebody counts on this module being called: hooks, or a forward of their own."""
+    return bool(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
 
 
 def _ends_in_gelu(part: nn.Module) -> bool:

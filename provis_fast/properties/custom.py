@@ -144,7 +144,8 @@ class KeyValue(_FromSource, KeyValueProperty):
 
     def __init__(self, name: str, values: Source | None = None):
         super().__init__(name)
-        self._set_source("values", values or (lambda protein: protein.values.get(name)))
+        own = (lambda protein: protein.values.get(name)) if values is None else values
+        self._set_source("values", own)
 
     def values(self, protein: Protein) -> np.ndarray | None:
         """Values [L] from the user's mapping or function."""

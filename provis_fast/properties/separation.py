@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from provis_fast.proteins import Protein
 
 DEFAULT_EDGES = (0, 1, 2, 3, 4, 5, 6, 12, 24)
+#: Bins are bytes in the kernels, and their edges int32.
+MAX_BINS = 255
+MAX_EDGE = (1 << 31) - 1
 
 
 class Separation(Property):
@@ -30,7 +33,7 @@ class Separation(Property):
     Raises
     ------
     ArgumentError
-        Edges that do not ascend from 0.
+        Edges that do not ascend from 0, more than 255 of them, or one of 2**31 or more.
     """
 
     kind = "separation"
@@ -45,6 +48,11 @@ class Separation(Property):
         if not same or not self.edges or self.edges[0] != 0 or not _ascending(self.edges):
             raise ArgumentError(
                 f"edges: expected integers ascending from 0, such as {DEFAULT_EDGES}, got {edges!r}"
+            )
+        if len(self.edges) > MAX_BINS or self.edges[-1] > MAX_EDGE:
+            raise ArgumentError(
+                f"edges: expected at most {MAX_BINS} bins, the last from {MAX_EDGE:,} or less, got "
+                f"{len(self.edges)} bins, the last from {self.edges[-1]:,}"
             )
         super().__init__(name, _bin_names(self.edges))
 

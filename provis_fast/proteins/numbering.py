@@ -21,7 +21,7 @@ MAX_PEPTIDE_BOND = 2.0
 MAX_BONDED_CA = 4.5
 #: No chain reaches farther than this per residue (Angstrom).
 CA_STEP = 3.9
-#: A gap in author numbers longer than this is a convention, not missing residues.
+#: A longer gap in the numbers is a convention or an error, not missing residues.
 MAX_GAP = 1000
 
 
@@ -33,8 +33,9 @@ def place_by_label_numbers(residues: list[gemmi.Residue], notes: list[str]) -> l
     residues : list of gemmi.Residue
         One polymer, in the file's order, every residue with a label_seq_id.
     notes : list of str
-        Receives what cannot be explained: jumps of the author's numbers across a broken chain
-        where label_seq_id goes on, as if the file had been renumbered.
+        Receives what cannot be explained: gaps of more than `MAX_GAP`, which are not filled, and
+        jumps of the author's numbers across a broken chain where label_seq_id goes on, as if the
+        file had been renumbered.
 
     Returns
     -------
@@ -42,9 +43,9 @@ def place_by_label_numbers(residues: list[gemmi.Residue], notes: list[str]) -> l
         Place of each residue.
     """
     places: list[int | None] = []
-    start = min(residue.label_seq for residue in residues)
+    place_of = _places_of_numbers({residue.label_seq for residue in residues}, notes)
     for previous, residue in zip([None, *residues], residues, strict=False):
-        places.append(residue.label_seq - start)
+        places.append(place_of[residue.label_seq])
         if previous is None or residue.label_seq - previous.label_seq != 1:
             continue
         jump = residue.seqid.num - previous.seqid.num - 1
@@ -53,6 +54,24 @@ def place_by_label_numbers(residues: list[gemmi.Residue], notes: list[str]) -> l
                 f"author numbers jump from {previous.seqid} to {residue.seqid} across a break of "
                 "the chain where label_seq_id goes on: distances along the chain may be too short"
             )
+    return places
+
+
+def _places_of_numbers(numbers: set[int], notes: list[str]) -> dict[int, int]:
+    """Return the place of each label_seq_id, the first at 0."""
+    places: dict[int, int] = {}
+    place, previous = 0, min(numbers)
+    for number in sorted(numbers):
+        gap = number - previous - 1
+        if gap > MAX_GAP:
+            notes.append(
+                f"label_seq_id jumps from {previous} to {number}, more than {MAX_GAP} residues: "
+                "the number of missing residues is unknown, none was filled in"
+            )
+            gap = 0
+        place += 0 if number == previous else gap + 1
+        places[number] = place
+        previous = number
     return places
 
 

@@ -69,20 +69,24 @@ class ProteinSource:
         self._unique = unique
         self._site_label = site_label
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
+        self._read_files = self._read_records = 0  # of files that were not counted, by `records`
 
     def __length_hint__(self) -> int:
-        """Records of the input, as far as `digests` could count them on its way; else unknown.
+        """About how many records the input has.
 
-        Plain FASTA files and TAPE data sets are counted; how many chains a structure has, or how
-        many records a compressed file, shows when it is read.
+        Plain FASTA files and TAPE data sets are counted by `digests`, on its way. How many chains a
+        structure has, or how many records a compressed file, shows when it is read: those still to
+        be read are taken for as long as those that `records` has read; before the first, nothing is
+        known.
         """
-        total = 0
-        for item in self._inputs:
-            count = 1 if isinstance(item, Protein) else self._counts.get(item.path)
-            if count is None:
-                return NotImplemented
-            total += count
-        return total
+        counts = [
+            1 if isinstance(item, Protein) else self._counts.get(item.path) for item in self._inputs
+        ]
+        unknown = counts.count(None)
+        if unknown and not self._read_files:
+            return NotImplemented
+        each = self._read_records / self._read_files if unknown else 0.0
+        return sum(count for count in counts if count is not None) + round(unknown * each)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -126,20 +130,30 @@ class ProteinSource:
             off, or not of its format.
         """
         first: dict[str, tuple[str, bytes]] = {}
+        self._read_files = self._read_records = 0
         for item in self._inputs:
             if isinstance(item, Protein):
                 yield _once(item, first)
                 continue
+            records = 0
             first_sequence: dict[bytes, str] | None = {} if self._by_sequence(item) else None
             try:
                 for record in self._read(item):
+                    records += 1
                     if isinstance(record, Protein):
                         record = _once(record, first, first_sequence)
                     yield record
-            except InputError as error:
+            except (InputError, MemoryError) as error:
+                if isinstance(error, MemoryError):
+                    reason = "does not fit into memory; split the file, or use a larger machine"
+                    error = InputError(reason, item.name)
                 if len(self._inputs) == 1:
-                    raise
+                    raise error from None
+                records += 1
                 yield SetAside(item.name, "failed", error.reason, item.name, error.line)
+            if self._counts.get(item.path) is None:
+                self._read_files += 1
+                self._read_records += records
 
     def digests(self) -> list[dict[str, Any]]:
         """Identify the input.
