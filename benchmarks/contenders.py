@@ -63,12 +63,16 @@ def plain_forward(model: Model, proteins: list[Protein], tokens: int) -> Callabl
 
 def eager_statistics(
     model: Model, proteins: list[Protein], properties: tuple[str, ...]
-) -> Callable[[], np.ndarray]:
-    """Attention matrices from the model, statistics from them, vectorised; one by one."""
+) -> Callable[[], tuple[Tensor, list[Tensor]]]:
+    """Attention matrices from the model, statistics from them, vectorised; one by one.
+
+    Calls return arcs [layers, heads], and for each property counts [layers, heads, columns].
+    """
     module, resolved = encoder(model, "eager"), resolve(properties)
 
-    def run() -> np.ndarray:
+    def run() -> tuple[Tensor, list[Tensor]]:
         arcs = torch.zeros(model.n_layers, model.n_heads, dtype=torch.int64)
+        counts = [torch.zeros(model.n_layers, model.n_heads, 1).double() for _ in resolved]
         with torch.inference_mode():
             for protein in proteins:
                 output = module(**padded(model, [protein]), output_attentions=True)
@@ -78,12 +82,12 @@ def eager_statistics(
                     hit = (a[0, :, inner, inner] >= THETA).float()
                     arcs[layer] += hit.sum((-1, -2)).long()
                     by_key = hit.sum(1)
-                    for over_pairs, fact in facts:
-                        if over_pairs:
-                            hit.flatten(1) @ fact
-                        else:
-                            by_key @ fact
-        return arcs.numpy()
+                    for p, (over_pairs, fact) in enumerate(facts):
+                        found = (hit.flatten(1) if over_pairs else by_key) @ fact
+                        if counts[p].shape[-1] != found.shape[-1]:
+                            counts[p] = counts[p].repeat(1, 1, found.shape[-1])
+                        counts[p][layer] += found
+        return arcs, counts
 
     return run
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import contenders
 import machine
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -80,6 +81,26 @@ def packed_forward(model, proteins, attention, faster_layers: bool):
                     model.module(**pack.inputs)
 
     return run
+
+
+def check_peers(model, few) -> None:
+    """Peers compute what the analysis does, but for weights that another forward pass moves."""
+    result = pf.analyze(model, few, ("amino_acid", "separation"))
+    arcs, (by_key, by_pair) = contenders.eager_statistics(
+        model, few, ("amino_acid", "separation")
+    )()
+    loop = contenders.nested_loop(model, few[:1], ("amino_acid",))()
+    alone = pf.analyze(model, few[:1], ("amino_acid",)).counts["amino_acid"]
+    looped = [loop.get(f"amino_acid_{c}", torch.zeros(())).numpy() for c in range(20)]
+    for name, theirs, ours in (
+        ("arcs", arcs, result.arcs),
+        ("amino acids", by_key[..., :20], result.counts["amino_acid"][..., :20]),
+        ("separation", by_pair, result.counts["separation"]),
+        ("nested loop", looped, np.moveaxis(alone, -1, 0)[:20]),
+    ):
+        wrong = np.abs(np.asarray(theirs) - ours).sum() / ours.sum()
+        if wrong > 1e-3:
+            raise SystemExit(f"{name}: a peer and the analysis differ by {wrong:.2%} of the arcs")
 
 
 def measure(model, proteins, few, seconds: float) -> dict:
@@ -164,6 +185,7 @@ def main() -> None:
     model = pf.load_model(arguments.model)
     proteins = list(itertools.islice(pf.load_proteins(arguments.proteins), arguments.limit))
     few = proteins[: arguments.loop_proteins]
+    check_peers(model, few)
     report = {
         "machine": {**machine.describe(), "threads": arguments.threads},
         "linear": linear.library(),

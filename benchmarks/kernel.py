@@ -16,6 +16,9 @@ import machine
 
 from provis_fast.benchmark import cases, kernel_table
 
+#: Head sizes of models that are in use, besides the powers of two.
+ODD_HEAD_SIZES = (20, 24, 36, 40, 80)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -25,7 +28,8 @@ def main() -> None:
     arguments = parser.parse_args()
     threads = [int(n) for n in arguments.threads.split(",")]
     rows = []
-    for case in cases(threads=threads):
+    odd = cases(ODD_HEAD_SIZES, lengths=[512], threads=threads)
+    for case in [*cases(threads=threads), *odd]:
         (row,) = kernel_table([case], arguments.seconds)
         rows.append({name: x if isinstance(x, str) else round(x, 4) for name, x in row.items()})
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)

