@@ -5,27 +5,17 @@ Torch is imported before the extension: both use OpenMP, and then only torch's r
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from provis_fast.errors import ArgumentError, ProvisError
+from provis_fast.versions import how_to_load
 
 try:
     from provis_fast import _C
 except ImportError as error:  # pragma: no cover - depends on the installation
-    folder = Path(__file__).resolve().parents[1]
-    if (folder / "setup.py").exists():
-        # Python looks in the current folder before it looks where packages are installed.
-        advice = (
-            f"Python took the sources in {folder} rather than an installed package: "
-            "start it in another folder, or build in place with pip install -e ."
-        )
-    else:
-        advice = "install the package with pip, which builds it, or run pip install again"
     raise ProvisError(
-        f"the compiled part of provis_fast cannot be loaded ({error}); {advice}"
+        f"the compiled part of provis_fast cannot be loaded ({error}); {how_to_load()}"
     ) from error
 
 _LIBRARY = torch.library.Library("provis_fast", "DEF")

@@ -49,7 +49,8 @@ _ACCUMULATOR_DTYPES = (
 def check_thresholds(thresholds: Sequence[float] | float) -> tuple[float, ...]:
     """A threshold, or several, as a tuple of floats in (0, 1]; ArgumentError otherwise."""
     try:
-        given = (thresholds,) if isinstance(thresholds, Real) else tuple(thresholds)
+        single = isinstance(thresholds, (Real, str))
+        given = (thresholds,) if single else tuple(thresholds)
     except TypeError:
         given = (thresholds,)
     for theta in given:
@@ -339,8 +340,8 @@ def _check_tensor(
         want is None or got == want for got, want in zip(tensor.shape, shape, strict=True)
     )
     if not fits:
-        wanted = ["any" if want is None else want for want in shape]
-        raise ArgumentError(f"{name}: expected shape {wanted}, got {list(tensor.shape)}")
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ArgumentError(f"{name}: expected shape [{wanted}], got {list(tensor.shape)}")
     if tensor.dtype not in dtypes:
         raise ArgumentError(f"{name}: expected {_names(dtypes)}, got {_names([tensor.dtype])}")
     if tensor.device != device:

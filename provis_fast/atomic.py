@@ -73,6 +73,11 @@ def cannot_write(place: str | PathLike[str], error: OSError) -> ResultError:
             f"{place}: the disk is full ({error.strerror}); nothing was left half-written there. "
             "Free space, or give another place"
         )
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return ResultError(
+            f"{place}: cannot be written: a file stands where one of its folders should be "
+            f"({error.filename}); give another place"
+        )
     return ResultError(
         f"{place}: cannot be written ({error.strerror or error}); give a place where you may "
         "create and write files"

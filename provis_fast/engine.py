@@ -183,6 +183,7 @@ def analyze(
         every_pair_known=compat is not None,
     )
     result = measures.empty(
+        notes=list(getattr(source, "notes", ())),
         compat=compat,
         model=model.summary(),
         inputs=source.digests(),
@@ -260,6 +261,11 @@ class _Run:
             self.result.note(
                 f"{longer} protein(s) longer than the {self.planner.trained_residues} residues "
                 "that the model was trained on; its positions have no limit, so they were analysed"
+            )
+        if stand_ins := sorted(self.planner.without_token):
+            self.result.note(
+                f"{self.model.name} has no token for {', '.join(stand_ins)}: its unknown token "
+                "stands for these residues"
             )
         for name in self.result.unknown_properties:
             self.result.note(unknown_note(name))

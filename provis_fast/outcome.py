@@ -32,13 +32,15 @@ def check_outcome(result: HeadStatistics) -> None:
         raise InputError(
             f"no protein could be analysed, of {result.read:,} read:\n" + "\n".join(lines)
         )
+    failures = [entry for entry in result.set_aside if entry["status"] == "failed"]
     logger.warning(
         "%d of %d records were not analysed: %d skipped, %d failed; the reasons are in the "
-        "result's set_aside",
+        "result's set_aside, such as: %s",
         len(result.set_aside),
         result.read,
         result.skipped,
         result.failed,
+        aside_line((failures or result.set_aside)[0]),
         extra=NOTED,
     )
 

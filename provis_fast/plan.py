@@ -134,6 +134,8 @@ class PackPlanner:
         Length that a model without a limit was trained on.
     longer_than_trained : int
         Proteins longer than that.
+    without_token : set of str
+        Letters, of the proteins seen so far, for which the model's unknown token stands.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class PackPlanner:
         self.every_pair_known = every_pair_known
         self.total: int | None = None
         self.longer_than_trained = 0
+        self.without_token: set[str] = set()
         # Relative positions have no limit; what such a config says is the length of training.
         positions = model.config.get("max_position_embeddings")
         specials = model.tokens.n_prefix + model.tokens.n_suffix
@@ -271,6 +274,8 @@ class PackPlanner:
         for note in protein.notes:
             yield Remark(number, f"{protein.id}: {note}")
         n = self._n_residues(protein)
+        if without := self.model.tokens.without_token:
+            self.without_token |= without.intersection(protein.sequence[:n])
         if n < len(protein):
             yield Remark(number, f"{protein.id}: cut from {len(protein)} to {n} residues")
         trained = self.trained_residues

@@ -240,7 +240,8 @@ def _json(content: Any) -> bytes:
             f"the manifest cannot be written as JSON ({error}); options of properties and of the "
             "analysis may hold numbers, strings, lists and dicts of them only"
         ) from error
-    return (text + "\n").encode()
+    # Names of files need not be valid text; what is not becomes an escape that JSON knows.
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def _csv(result: HeadStatistics) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from provis_fast import __version__
 
@@ -30,6 +31,18 @@ def instruction_set() -> str | None:
     except ImportError:
         return None
     return str(_C.cpu_info()["selected"])
+
+
+def how_to_load() -> str:
+    """Advice where the compiled part cannot be loaded."""
+    folder = Path(__file__).resolve().parents[1]
+    if (folder / "setup.py").exists():
+        # Python looks in the current folder before it looks where packages are installed.
+        return (
+            f"Python took the sources in {folder} rather than an installed package: "
+            "start it in another folder, or build in place with pip install -e ."
+        )
+    return "install the package with pip, which builds it, or run pip install again"
 
 
 def current() -> dict[str, tuple[str, ...]]:

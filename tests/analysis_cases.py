@@ -15,9 +15,11 @@ from provis_fast.proteins import Protein
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
 
-def save_bert(folder: Path, *, layers=3, heads=4, head_size=8, positions=130, seed=0) -> Path:
+def save_bert(
+    folder: Path, *, layers=3, heads=4, head_size=8, positions=130, seed=0, vocabulary=None
+) -> Path:
     """A BERT with absolute positions for `positions` - 2 residues, and its tokenizer."""
-    tokenizer = tiny_models.bert_tokenizer()
+    tokenizer = tiny_models.bert_tokenizer(*([] if vocabulary is None else [vocabulary]))
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(tokenizer),

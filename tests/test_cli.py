@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import io
-import itertools
 import json
 import os
 import re
@@ -18,11 +17,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from result_cases import random_result
+from test_cli_progress import FullDisk
 
 import provis_fast
 from provis_fast import storage
-from provis_fast.cli import arguments, main, output, progress
-from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.cli import arguments, main, output
 from provis_fast.errors import InputError
 
 
@@ -212,6 +211,7 @@ def test_a_full_disk_everywhere_leaves_nothing_behind(engine, fasta, tmp_path, c
         (["--out", ""], "--out: expected the name of a folder, got ''"),
         (["--contact-cutoff", "nan"], "--contact-cutoff: expected a positive distance"),
         (["--min-arcs", "many"], "whole number from 0 on"),
+        (["--properties", "contact", "--contact-cutoff", "x"], "expected a positive distance"),
     ],
 )
 def test_bad_options_are_named(engine, fasta, tmp_path, capsys, options, named):
@@ -323,41 +323,33 @@ def test_layers_and_thresholds():
         arguments.layers("all")
 
 
-@pytest.fixture
-def seconds(monkeypatch):
-    """Seconds that a `ProgressReport` believes to have passed, each step one more."""
-    steps = itertools.count()
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(steps))))
+def test_a_table_that_cannot_be_printed_changes_no_status(engine, fasta, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    monkeypatch.setattr(sys, "stderr", errors := io.StringIO())
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 0
+    assert f"the result is in {tmp_path / 'out'}" in errors.getvalue()
+    assert storage.load(tmp_path / "out").equals(engine.result)
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "again")]) == 0
+    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "again")]) == 2
 
 
-def test_progress_is_lines_where_there_is_no_terminal(seconds):
-    stream = io.StringIO()
-    with ProgressReport(stream) as report:
-        for done in range(1, 50):
-            report(done, 100 * done, 98)
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == "1/98 proteins (1%), 1.0 proteins/s, 100 tokens/s, 1:37 left"
-    assert lines[-1] == "49/98 proteins (50%), 1.0 proteins/s, 100 tokens/s, 0:49 left"
-    assert len(lines) == 6  # at once, every ten seconds, and at the end
-    stream = io.StringIO()
-    with ProgressReport(stream) as report:
-        report(5, 50)
-    assert stream.getvalue() == "5 proteins, 5.0 proteins/s, 50 tokens/s\n"
-    with ProgressReport(stream := io.StringIO()):
-        pass
-    assert stream.getvalue() == ""
+def test_a_result_that_came_meanwhile_is_left_alone(engine, fasta, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    analyze = sys.modules["provis_fast.engine"].analyze
 
+    def slow(*arguments, **options):
+        random_result(7).save(out)
+        return analyze(*arguments, **options)
 
-def test_progress_is_a_bar_on_a_terminal(seconds, monkeypatch):
-    stream = io.StringIO()
-    stream.isatty = lambda: True
-    monkeypatch.setenv("COLUMNS", "60")
-    with ProgressReport(stream) as report:
-        report(2, 50, 4)
-    written = stream.getvalue()
-    assert written.startswith("\r[##########..........] 2/4 proteins (50%)")
-    assert written.endswith("\n") and len(written.strip()) < 60
-    assert clock(3725) == "1:02:05"
+    monkeypatch.setattr(sys.modules["provis_fast.engine"], "analyze", slow)
+    assert main(["analyze", "tiny", str(fasta), "--out", str(out)]) == 2
+    printed = capsys.readouterr().err
+    assert "another result has been written there meanwhile" in printed
+    assert storage.load(out).equals(random_result(7))
+    (spare,) = tmp_path.glob("provis_fast-out-*")
+    assert str(spare) in printed and storage.load(spare).equals(engine.result)
 
 
 def test_a_second_interruption_waits_for_the_files():

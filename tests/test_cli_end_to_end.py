@@ -162,8 +162,9 @@ def test_a_missing_model_is_named(tmp_path, capsys):
     assert "nowhere" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_keeps_a_partial_result(model, tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_a_partial_result(model, tmp_path, number):
     fasta = _write_fasta(tmp_path / "in.fasta", 5, n=20000)
     command = [sys.executable, "-m", "provis_fast", "analyze", str(model), fasta]
     command += ["--out", str(tmp_path / "out"), "--batch-tokens", "130", "--threads", "1"]
@@ -176,7 +177,7 @@ def test_ctrl_c_keeps_a_partial_result(model, tmp_path):
         while not printed or "proteins/s" not in printed[-1]:
             printed.append(process.stderr.readline())
             assert printed[-1] and time.monotonic() < deadline, "".join(printed)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -10,6 +10,7 @@ import analysis_cases
 import numpy as np
 import pytest
 import torch
+from tiny_models import ANTIBERTY_VOCABULARY
 
 import provis_fast as pf
 from provis_fast import plan
@@ -110,6 +111,17 @@ def test_against_an_independent_float64_count(family, request):
     assert result.background["amino_acid"][-1] == pytest.approx(
         sum(p.sequence.count("X") for p in proteins) / sum(LENGTHS)
     )
+
+
+def test_what_the_input_and_the_model_lack_is_noted(tmp_path):
+    """Files that are not read, and letters for which the model's unknown token stands."""
+    folder = analysis_cases.save_bert(tmp_path / "model", vocabulary=ANTIBERTY_VOCABULARY)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.fasta").write_text(">a\nMKVUXAAAA\n>b\nMKV\n")
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    result = pf.analyze(folder, tmp_path / "data", ())
+    assert "data: 1 other file(s) not read: notes.txt" in result.notes
+    assert any("has no token for U, X: its unknown token stands" in n for n in result.notes)
 
 
 def test_mass_and_entropy(bert):

@@ -125,6 +125,14 @@ def test_folder(folder, capfd):
     assert torch.equal(found, expected)
 
 
+def test_weights_of_more_layers_than_the_config_says_are_refused(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    with pytest.raises(ModelError, match=r"at least 3 layers, .* num_hidden_layers=2"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", torch.float64])
 def test_dtypes(folder, dtype):
     model = load_model(folder, dtype=dtype, device=torch.device("cpu"))

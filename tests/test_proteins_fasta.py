@@ -148,9 +148,14 @@ def test_inputs_are_paths_or_proteins(given):
 def test_pipes_are_refused(tmp_path):
     """They would be empty, or block, when they are read for the second time."""
     os.mkfifo(tmp_path / "pipe.fasta")
-    for given in (tmp_path / "pipe.fasta", tmp_path):
-        with pytest.raises(InputError, match=r"pipe\.fasta: is a pipe.*to a file first"):
-            load_proteins(given)
+    with pytest.raises(InputError, match=r"pipe\.fasta: is a pipe.*to a file first"):
+        load_proteins(tmp_path / "pipe.fasta")
+    with pytest.raises(InputError, match=r"no file of a known kind"):
+        load_proteins(tmp_path)
+    write(tmp_path / "a.fasta", ">a\nMKV\n")
+    source = load_proteins(tmp_path)
+    assert [p.id for p in source] == ["a"]
+    assert source.notes == (f"{tmp_path.name}: 1 other file(s) not read: pipe.fasta",)
     with pytest.raises(InputError, match=r"/dev/null: is a device"):
         load_proteins("/dev/null", format="fasta")
     with pytest.raises(InputError, match="standard input"):
@@ -210,8 +215,23 @@ def test_folders_are_walked_in_order_and_other_files_left(tmp_path):
     write(tmp_path / "z.fa", ">z\nMKV\n")
     write(tmp_path / "README.md", "text")
     write(tmp_path / ".hidden.fa", ">hidden\nMKV\n")
-    proteins = list(load_proteins(tmp_path))
-    assert [(p.id, p.source) for p in proteins] == [("sub", "sub/a.fa"), ("z", "z.fa")]
+    source = load_proteins(tmp_path)
+    assert [(p.id, p.source) for p in source] == [("sub", "sub/a.fa"), ("z", "z.fa")]
+    assert source.notes == (f"{tmp_path.name}: 1 other file(s) not read: README.md",)
+
+
+def test_files_of_the_same_name_are_told_apart(tmp_path):
+    for name in ("one/x", "two/x", "two/y"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name / "p.fa", f">{name}\nMKV\n")
+    write(tmp_path / "q.fa", ">q\nMKV\n")
+    given = [tmp_path / "one" / "x", tmp_path / "two" / "x" / "p.fa", tmp_path / "q.fa"]
+    proteins = list(load_proteins([*given, tmp_path / "two" / "y" / "p.fa"]))
+    sources = [protein.source for protein in proteins]
+    assert sources == ["one/x/p.fa", "two/x/p.fa", "q.fa", "y/p.fa"]
+    # The same file given twice is the same file.
+    twice = load_proteins([tmp_path / "q.fa", tmp_path / "q.fa"])
+    assert [entry["path"] for entry in twice.digests()] == ["q.fa", "q.fa"]
 
 
 def test_inputs_that_cannot_be(tmp_path):

@@ -114,6 +114,15 @@ def test_absurd_label_numbers_do_not_fill_the_memory(tmp_path, last):
     assert any(f"label_seq_id jumps from 4 to {last}" in note for note in protein.notes)
 
 
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path):
+    lines = pdb_text(chain("ALA CYS ASP")).splitlines(keepends=True)
+    lines[3] = lines[3][:30] + "********" + lines[3][38:]
+    path = tmp_path / "stars.pdb"
+    path.write_text("".join(lines))
+    with pytest.raises(InputError, match=r"stars\.pdb:4: expected three coordinates in columns"):
+        list(load_proteins(path))
+
+
 def test_a_file_beyond_the_memory_is_set_aside(tmp_path, monkeypatch):
     for name in ("a.cif", "b.cif"):
         (tmp_path / name).write_text(cif_text(chain("ALA CYS ASP"), "ALA CYS ASP"))

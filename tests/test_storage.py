@@ -148,6 +148,14 @@ def test_a_changed_table_is_warned_of(saved, caplog, name):
     assert f"{name}: changed or cut off" in record.getMessage()
 
 
+def test_names_of_files_need_not_be_text(tmp_path):
+    """Linux allows any bytes; Python carries those that are no UTF-8 as surrogates."""
+    result = random_result(1)
+    result.inputs = [{"path": "prot\udce9ine.fasta", "sha256": None, "bytes": None}]
+    result.save(tmp_path / "out")
+    assert storage.load(tmp_path / "out").equals(result)
+
+
 def test_digests_of_proteins_are_kept(tmp_path):
     result = random_result(1)
     result.protein_digests = np.array([3, 2**64 - 1], dtype=np.uint64)

@@ -127,7 +127,7 @@ bool has_table(const Property& property) {
 }
 
 void check_property(const AttentionCall& call, const Property& property) {
-  if (!has_table(property)) {
+  if (call.tokens > 0 && !has_table(property)) {
     throw std::invalid_argument(
         "properties: expected labels (classes), values (key values) or pairs and pair_offsets "
         "(pairs), got null");

@@ -14,6 +14,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 
 from provis_fast.cli.arguments import make_parser
 from provis_fast.errors import ProvisError
@@ -34,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names that the terminal has no letters for
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, the version or what is wrong
@@ -52,12 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("provis-fast: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has gone (`| head`): what matters is in files.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has gone (`| head`)
         return OK
     except OSError as error:
         return _fail(str(error))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _close(stream)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -66,5 +72,15 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _fail(message: str) -> int:
-    print(f"provis-fast: error: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"provis-fast: error: {message}", file=sys.stderr)
     return UNUSABLE
+
+
+def _close(stream: TextIO) -> None:
+    """Write out what is left; what nobody can read must not change the exit status."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in (reading | {"revision": arguments.revision}).items():
         if value is not None:
             result.settings[name] = (value,)
-    return finish(result, target, interrupted)
+    return finish(result, target, interrupted, arguments.overwrite)
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -101,7 +103,7 @@ def analyse(
         )
     interrupted = False
     try:
-        with ProgressReport() as progress:
+        with ProgressReport() as progress, _termination_interrupts():
             result = analyze(
                 model, proteins, properties, threshold, layers=layers, progress=progress, **options
             )
@@ -113,18 +115,35 @@ def analyse(
     return result, interrupted
 
 
-def finish(result: HeadStatistics, target: Path, interrupted: bool) -> int:
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM, by which batch systems end a job, do what Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        usual = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def finish(result: HeadStatistics, target: Path, interrupted: bool, overwrite: bool) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
     folder = storage.partial_folder(target) if interrupted else target
-    output.save(result, folder)
+    output.save(result, folder, overwrite)
     output.explain(result, folder)
     if interrupted:
-        print(
+        output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{folder}, marked incomplete",
-            file=sys.stderr,
+            f"{folder}, marked incomplete"
         )
         return INTERRUPTED
     output.show(result, folder)
-    print(f"Analysed in {clock(result.run[-1]['seconds'])}.", file=sys.stderr)
+    output.tell(f"Analysed in {clock(result.run[-1]['seconds'])}.")
     return output.status(result)

@@ -94,13 +94,12 @@ def threads(text: str) -> int:
 
 def distance(text: str) -> float:
     """A positive number of Angstrom."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive distance in Angstrom, got {text!r}")
-    return number
+    return _positive_number(text, "distance in Angstrom")
+
+
+def seconds(text: str) -> float:
+    """A positive time."""
+    return _positive_number(text, "time in seconds")
 
 
 def folder(text: str) -> str:
@@ -108,6 +107,16 @@ def folder(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected the name of a folder, got ''")
     return text
+
+
+def _positive_number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive {what}, got {text!r}")
+    return number
 
 
 def _at_least(text: str, least: int, most: int | None = None) -> int:
@@ -294,5 +303,5 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     benchmark.add_argument("--threads", **sizes | {"type": threads}, default=[1, 2])
     benchmark.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="for each shape (default: 1)"
+        "--seconds", type=seconds, default=1.0, metavar="S", help="for each shape (default: 1)"
     )

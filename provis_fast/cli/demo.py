@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     result, interrupted = analyse(
         arguments.model, demo_set(name), PROPERTIES, THRESHOLD, threads=arguments.threads
     )
-    status = finish(result, target, interrupted)
+    status = finish(result, target, interrupted, overwrite)
     if not interrupted:
         print(
             "\nNext, your own proteins:\n"

@@ -83,8 +83,7 @@ def _extension() -> list[str]:
     except ImportError as error:
         _line("compiled part", "NOT BUILT")
         return [
-            f"the extension provis_fast._C is not built or cannot be loaded ({error}): install a "
-            "C++ compiler, then run pip install . (or pip install -e .) in the clone"
+            f"the extension provis_fast._C cannot be loaded ({error}): {versions.how_to_load()}"
         ]
     cpu: dict[str, Any] = _C.cpu_info()
     _line("instruction set", f"{cpu['selected']} (available: {', '.join(cpu['available'])})")

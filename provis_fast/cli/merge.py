@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provis_fast import storage
 from provis_fast.cli import OK, output
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.merging import merge
 
 
@@ -25,10 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = (
         storage.load(folder, allow_partial=arguments.allow_partial) for folder in arguments.results
     )
-    pooled = merge(
-        loaded, allow_partial=arguments.allow_partial, allow_overlap=arguments.allow_overlap
-    )
-    output.save(pooled, target)
+    try:
+        pooled = merge(
+            loaded, allow_partial=arguments.allow_partial, allow_overlap=arguments.allow_overlap
+        )
+    except ResultError as error:
+        named = (f"  result {n}: {path}" for n, path in enumerate(arguments.results, start=1))
+        raise ResultError("\n".join([str(error), "where", *named])) from error
+    output.save(pooled, target, arguments.overwrite)
     output.explain(pooled, target)
     output.show(pooled, target)
     return OK

@@ -53,8 +53,10 @@ def partial_target(folder: str, overwrite: bool) -> None:
         )
 
 
-def save(result: HeadStatistics, folder: Path) -> None:
+def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
     """Save a result; where that fails, try the system's temporary folder before giving up.
+
+    Without `overwrite` a result that has come to stand in `folder` meanwhile is left alone.
 
     Raises
     ------
@@ -62,6 +64,8 @@ def save(result: HeadStatistics, folder: Path) -> None:
         The result could not be saved where it should; the message says where it is instead.
     """
     try:
+        if not overwrite and (folder / "manifest.json").exists():
+            raise ResultError(f"{folder}: another result has been written there meanwhile")
         with _uninterrupted():
             storage.save(result, folder)
     except ResultError as error:
@@ -94,15 +98,29 @@ def _uninterrupted() -> Iterator[None]:
 
 def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
     """Print the heads that stand out, what was read, and where the files are."""
-    print(tables.caption(result))
-    print()
-    print(tables.to_text(result, rows))
-    print()
-    print(
+    lines = [
+        tables.caption(result),
+        "",
+        tables.to_text(result, rows),
+        "",
         f"{result.read:,} proteins read: {result.analysed:,} analysed, {result.skipped:,} skipped, "
-        f"{result.failed:,} failed; {result.residues:,} residues"
-    )
-    print(f"Files: {folder}/ ({', '.join(storage.FILES)})")
+        f"{result.failed:,} failed; {result.residues:,} residues",
+    ]
+    if not result.complete:
+        lines.append("Incomplete: an analysis was interrupted; merge takes it with --allow-partial")
+    lines.append(f"Files: {folder}/ ({', '.join(storage.FILES)})")
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        pass  # whoever read the table has seen enough
+    except OSError as error:
+        tell(f"the table cannot be printed ({error.strerror}); the result is in {folder}")
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr; where that cannot be written, the files say it all the same."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def explain(result: HeadStatistics, folder: Path) -> None:
@@ -113,10 +131,10 @@ def explain(result: HeadStatistics, folder: Path) -> None:
     reasons = [aside_line(entry) for entry in result.set_aside]
     for lines, what in ((notes, "notes"), (reasons, "proteins skipped or failed")):
         for line in lines[:_SHOWN]:
-            print(line, file=sys.stderr)
+            tell(line)
         if len(lines) > _SHOWN:
             more = len(lines) - _SHOWN
-            print(f"{more:,} more {what}: see {folder / 'manifest.json'}", file=sys.stderr)
+            tell(f"{more:,} more {what}: see {folder / 'manifest.json'}")
 
 
 def status(result: HeadStatistics) -> int:

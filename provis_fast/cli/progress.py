@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -14,7 +15,7 @@ _LINE_INTERVAL = 10.0  # seconds; log files stay short
 
 
 class ProgressReport:
-    """Shows how far an analysis has come.
+    """Shows how far an analysis has come, as long as the stream can be written.
 
     Parameters
     ----------
@@ -58,17 +59,21 @@ class ProgressReport:
         if self._unseen is not None:
             self._show(self._unseen)
         if self._width:
-            self._stream.write("\n")
-        self._stream.flush()
+            self._write("\n")
 
     def _show(self, text: str) -> None:
         if not self._is_terminal:
-            self._stream.write(f"{text}\n")
+            self._write(f"{text}\n")
         else:
             line = text[: shutil.get_terminal_size().columns - 1]
-            self._stream.write(f"\r{line.ljust(self._width)}")
+            self._write(f"\r{line.ljust(self._width)}")
             self._width = len(line)
-        self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        # A reader that has gone, or a log on a full disk, is no reason to stop an analysis.
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
     def _text(self, proteins: int, tokens: int, total: int | None, seconds: float) -> str:
         seconds = max(seconds, 1e-9)

@@ -6,7 +6,8 @@ import importlib.util
 import inspect
 import logging
 import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers import (
     AutoConfig,
     AutoTokenizer,
     BertTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -183,10 +185,25 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
             f"{', '.join(faults)}; random numbers would stand in for them. Take config.json and "
             "the weights from one and the same model"
         )
+    _check_depth(name, folder, config, report["unexpected_keys"])
     for part in UNUSED_PARTS:
         if getattr(module, part, None) is not None:
             setattr(module, part, None)
     return module
+
+
+def _check_depth(
+    name: str, folder: Path, config: PreTrainedConfig, unexpected: Iterable[str]
+) -> None:
+    """Refuse weights of more layers than config.json says: the others would not be run."""
+    layers = getattr(config, "num_hidden_layers", None)
+    numbers = (re.search(r"\blayers?\.(\d+)\.", key) for key in unexpected)
+    beyond = max((int(n[1]) for n in numbers if n), default=-1)
+    if layers is not None and beyond >= layers:
+        raise ModelError(
+            f"{name}: the weights in {folder} have at least {beyond + 1} layers, config.json says "
+            f"num_hidden_layers={layers}; take both from one and the same model"
+        )
 
 
 def _load_tokenizer(name: str, files: _Files) -> PreTrainedTokenizerBase:

@@ -38,12 +38,15 @@ class TokenTable:
         Ids of the special tokens before and after the residues of one protein.
     model : str
         Name of the model, for messages.
+    without_token : frozenset of str
+        Letters for which the model's unknown token stands.
     """
 
     table: np.ndarray
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     model: str = "the model"
+    without_token: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.table.flags.writeable = False
@@ -153,13 +156,14 @@ class TokenTable:
             for letter in RARE:
                 table[ord(letter)] = table[ord("X")]
         own = "".join(chr(byte) for byte in np.flatnonzero(table != _UNKNOWN))
-        if unknown_token is not None:
-            for letter in RARE:
-                if table[ord(letter)] == _UNKNOWN:
-                    table[ord(letter)] = unknown_token
+        without = frozenset(letter for letter in RARE if table[ord(letter)] == _UNKNOWN)
+        if unknown_token is None:
+            without = frozenset()
+        for letter in without:
+            table[ord(letter)] = unknown_token
 
         prefix, suffix = cls._specials(tokenise(AMINO_ACIDS, special=True), tokenise(AMINO_ACIDS))
-        result = cls(table, prefix, suffix, model)
+        result = cls(table, prefix, suffix, model, without)
         # Every letter next to many others; those without a token of their own one at a time.
         shuffled = np.random.default_rng(0).choice(list(own), size=160)
         probes = ["".join(shuffled), own, *(f"M{letter}K" for letter in result.alphabet)]

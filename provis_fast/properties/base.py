@@ -39,6 +39,10 @@ MAX_CLASSES = 1 << 14
 PairRows = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 
+#: A protein whose largest value is fewer units of rounding than this loses its values in it.
+_COARSE = 16
+
+
 class Background(NamedTuple):
     """How often a property occurs in a protein, attention aside.
 
@@ -228,6 +232,13 @@ class KeyValueProperty(Property):
                 f"{values.dtype}; use NaN for unknown"
             )
         values = values.astype(np.float64)
+        largest = np.abs(values[~np.isnan(values)]).max(initial=0.0)
+        if 0 < largest < _COARSE / VALUE_FIXED_POINT:
+            raise InputError(
+                f"property {self.name!r}, protein {protein.id!r}: values are rounded to multiples "
+                f"of 2**-16 = 1.5e-05, and the largest here is {largest:.3g}; rescale the property "
+                "(by 1,000, say)"
+            )
         if np.any(np.abs(values) > MAX_VALUE):
             bad = int(np.flatnonzero(np.abs(values) > MAX_VALUE)[0])
             raise InputError(

@@ -51,6 +51,11 @@ def resolve(properties: str | Property | Iterable[str | Property]) -> tuple[Prop
     """
     if isinstance(properties, (str, Property)):
         properties = (properties,)
+    if not isinstance(properties, Iterable):
+        raise ArgumentError(
+            f"properties: expected names or properties, got {properties!r:.60}; "
+            "() counts arcs alone"
+        )
     found: list[Property] = []
     for entry in properties:
         if isinstance(entry, str):

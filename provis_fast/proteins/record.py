@@ -111,8 +111,8 @@ class Protein:
     Raises
     ------
     InputError
-        If the sequence is empty or has characters other than letters, or if labels, values,
-        coordinates or numbers do not have one entry per residue.
+        If the id is empty or no text, if the sequence is empty or has characters other than
+        letters, or if labels, values, coordinates or numbers do not have one entry per residue.
     """
 
     id: str
@@ -129,6 +129,12 @@ class Protein:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
             raise InputError(f"the id of a protein must be a non-empty string, got {self.id!r}")
+        try:
+            self.id.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the id of a protein must be text that UTF-8 can hold, got {self.id!r}"
+            ) from None
         sequence = self.sequence.upper() if isinstance(self.sequence, str) else ""
         if not (sequence.isascii() and sequence.isalpha()):
             raise InputError(

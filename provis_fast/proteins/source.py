@@ -5,50 +5,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.fasta import read_fasta
+from provis_fast.proteins.inputs import FORMATS, Format, InputFile, find, told_apart
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.structure import read_structure
 from provis_fast.proteins.tape_lmdb import count_tape, data_file, read_tape_lmdb
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["fasta", "pdb", "mmcif", "tape"]
 Unique = Literal["auto", "sequence", "none"]
 
-_SUFFIXES: dict[str, Format] = {
-    ".fa": "fasta",
-    ".fas": "fasta",
-    ".fasta": "fasta",
-    ".faa": "fasta",
-    ".pdb": "pdb",
-    ".ent": "pdb",
-    ".cif": "mmcif",
-    ".mmcif": "mmcif",
-    ".lmdb": "tape",
-}
-_FORMATS = ("fasta", "pdb", "mmcif", "tape")
 _STRUCTURES = ("pdb", "mmcif")
 _IN_MEMORY = "memory"
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """A file, its format, and the name by which records refer to it.
-
-    The name is the file's own, or its path inside the folder that was given, so that results do not
-    depend on where the data lie.
-    """
-
-    path: Path
-    format: Format
-    name: str
 
 
 class ProteinSource:
@@ -64,8 +37,11 @@ class ProteinSource:
         *,
         unique: Unique = "auto",
         site_label: str | None = None,
+        notes: Sequence[str] = (),
     ):
         self._inputs = tuple(inputs)
+        #: What was found beside the inputs and is not read.
+        self.notes = tuple(notes)
         self._unique = unique
         self._site_label = site_label
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
@@ -241,8 +217,8 @@ def load_proteins(
     >>> [protein.id for protein in load_proteins([Protein("one", "MKV"), Protein("two", "GAV")])]
     ['one', 'two']
     """
-    if format is not None and format not in _FORMATS:
-        raise ArgumentError(f"format must be one of {', '.join(_FORMATS)}, got {format!r}")
+    if format is not None and format not in FORMATS:
+        raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     if unique not in ("auto", "sequence", "none"):
         raise ArgumentError(f"unique must be 'auto', 'sequence' or 'none', got {unique!r}")
     if isinstance(inputs, ProteinSource):
@@ -257,86 +233,19 @@ def load_proteins(
             f"{type(inputs).__name__}"
         )
     found: list[InputFile | Protein] = []
+    notes: list[str] = []
     for item in inputs:
         if isinstance(item, Protein):
             found.append(item)
         elif isinstance(item, str | os.PathLike):
-            found.extend(_find(Path(item), format))
+            found.extend(find(Path(item), format, notes))
         else:
             raise ArgumentError(
                 f"inputs must be paths or Protein objects, got {type(item).__name__}"
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    return ProteinSource(found, unique=unique, site_label=site_label)
-
-
-def _find(path: Path, file_format: Format | None) -> list[InputFile]:
-    if str(path) == "-" and not path.exists():
-        raise InputError("standard input is not read: write it to a file first", path)
-    if not path.exists():
-        raise InputError("no such file or folder", path)
-    _check_regular(path)
-    if path.is_dir() and not _is_lmdb_folder(path):
-        entries = list(_walk(path))
-        files = [
-            InputFile(file, kind, file.relative_to(path).as_posix())
-            for file in entries
-            if (kind := _format_of(file, file_format)) is not None
-        ]
-        for file in files:
-            _check_regular(file.path)
-        if len(files) < len(entries):
-            logger.info("%s: %d files of other kinds not read", path, len(entries) - len(files))
-        if not files:
-            raise InputError(
-                f"the folder has no file of a known kind ({' '.join(_SUFFIXES)}, also .gz)", path
-            )
-        return files
-    kind = file_format or _format_of(path, None)
-    if kind is None:
-        raise InputError(
-            f"unknown kind of file: expected {' '.join(_SUFFIXES)} (also .gz); "
-            "say which it is with format=",
-            path,
-        )
-    return [InputFile(path, kind, path.name)]
-
-
-def _check_regular(path: Path) -> None:
-    """Refuse pipes and devices: an input is read twice, once for its digest, and they empty."""
-    if path.is_file() or path.is_dir() or not path.exists():
-        return
-    what = "pipe" if path.is_fifo() else "socket" if path.is_socket() else "device"
-    raise InputError(f"is a {what}, not a file: write its content to a file first", path)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files and LMDB folders in sorted order; hidden ones and other folders' links not."""
-    for entry in sorted(folder.iterdir(), key=lambda p: p.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir() and not _is_lmdb_folder(entry):
-            if not entry.is_symlink():
-                yield from _walk(entry)
-        else:
-            yield entry
-
-
-def _is_lmdb_folder(path: Path) -> bool:
-    return (path / "data.mdb").is_file()
-
-
-def _format_of(path: Path, file_format: Format | None) -> Format | None:
-    """Tell the format from the name; a stated format chooses, in a folder, what is read as such."""
-    if path.is_dir():
-        known: Format | None = "tape"
-    else:
-        name = re.sub(r"\.gz$", "", path.name.lower())
-        known = _SUFFIXES.get(Path(name).suffix)
-        if known == "tape" and name != path.name.lower():
-            known = None  # an LMDB is mapped into memory, it cannot be compressed
-    return known if file_format in (None, known) else None
+    return ProteinSource(told_apart(found), unique=unique, site_label=site_label, notes=notes)
 
 
 def _once(

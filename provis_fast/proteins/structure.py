@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 #: Coordinates of an ATOM record end here; gemmi needs them whole.
 _LAST_COORDINATE_COLUMN = 54
+_COORDINATES = re.compile(
+    rb"^(?:ATOM  |HETATM)[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})", re.MULTILINE
+)
 
 
 def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protein | SetAside]:
@@ -116,6 +119,7 @@ def _parse(
     try:
         if file_format == "pdb":
             _check_pdb_is_complete(raw, path)
+            _check_pdb_coordinates(raw, path)
             return gemmi.read_pdb_string(raw), None
         document = gemmi.cif.read_string(raw)
         if len(document) == 0:
@@ -151,6 +155,21 @@ def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
             path,
             line,
         )
+
+
+def _check_pdb_coordinates(raw: bytes, path: Path) -> None:
+    """Refuse coordinates that are no numbers, which gemmi would read as 0."""
+    for atom in _COORDINATES.finditer(raw):
+        try:
+            for field in atom.groups():
+                float(field)
+        except ValueError:
+            raise InputError(
+                "expected three coordinates in columns 31 to 54, got "
+                f"{b''.join(atom.groups()).decode('latin-1')!r}; correct or remove the atom",
+                path,
+                raw.count(b"\n", 0, atom.start()) + 1,
+            ) from None
 
 
 def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
