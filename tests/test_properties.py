@@ -217,7 +217,7 @@ def test_properties_of_the_users_own():
         (KeyClass("k", ["a"], {"q": [1, 0, 0]}), "no entry for this id"),
         (QueryClass("k", ["a"], lambda p: [[1, 0, 0]]), "got shape [1, 3]"),
         (KeyValue("k", {"p": [0.0, 1.0]}), "one value per residue"),
-        (KeyValue("k", {"p": np.full(3, 1e-5)}), "rounded to multiples of 2.*rescale the property"),
+        (KeyValue("k", {"p": np.full(3, 1e-5)}), "rounded to multiples of 2**-16"),
         (KeyValue("k", {"p": [0.0, 1.0, np.inf]}), "at most 2**20, got inf at residue 2"),
         (KeyValue("k", {"p": [0.0, -1048577, 0]}), "got -1.04858e+06 at residue 1"),
         (KeyValue("k", {"p": [1j, 0, 0]}), "real numbers, got complex128"),
