@@ -325,6 +325,13 @@ class _Run:
             if not is_out_of_memory(error):
                 raise
             return out_of_memory(error)
+        except IndexError as error:
+            if self.model.packs:
+                raise
+            return (
+                f"{self.model.name} cannot take {pack.n_tokens} tokens ({error}): more than it has "
+                "positions for, it seems; cut proteins with max_length (--max-length)"
+            )
         finally:
             self._batch = None  # its memory is needed for the next one
         self._tokens += pack.n_tokens

@@ -186,7 +186,8 @@ class PackPlanner:
                     reason = str(error)
                     yield Remark(number, SetAside(record.id, "skipped", reason, record.source))
             lengths = [len(ids) for _, _, ids in usable]
-            for members in plan_packs(lengths, self.batch_tokens):
+            budget = self.batch_tokens if self.model.packs else 0
+            for members in plan_packs(lengths, budget):
                 entries = []
                 for number, protein, ids in (usable[m] for m in members):
                     try:

@@ -9,11 +9,14 @@ from itertools import pairwise
 import analysis_cases
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from tiny_models import ANTIBERTY_VOCABULARY
+from transformers import NomicBertConfig, NomicBertModel
 
 import provis_fast as pf
 from provis_fast import plan
+from provis_fast.models import FAMILIES
 from provis_fast.plan import plan_packs
 from provis_fast.prefetch import prefetched
 from provis_fast.proteins import load_proteins
@@ -111,6 +114,45 @@ def test_against_an_independent_float64_count(family, request):
     assert result.background["amino_acid"][-1] == pytest.approx(
         sum(p.sequence.count("X") for p in proteins) / sum(LENGTHS)
     )
+
+
+def test_a_routed_class_that_nobody_has_studied_runs_one_by_one(tmp_path, monkeypatch):
+    tokenizer = tiny_models.bert_tokenizer()
+    torch.manual_seed(0)
+    sizes = tiny_models.SIZES | {"vocab_size": len(tokenizer), "pad_token_id": 0, "head_dim": 12}
+    config = NomicBertConfig(**sizes)
+    assert config.model_type not in FAMILIES
+    module = NomicBertModel(config, add_pooling_layer=False).eval()
+    tiny_models.sharpen(module, 16.0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = pf.load_model(tmp_path, device="cpu")
+    assert not model.packs and model.max_residues == 62
+    # As of a model whose positions begin behind the padding: fewer than its config says.
+    lookup = model.module.embeddings.forward
+
+    def embed(input_ids, *arguments, **options):
+        if input_ids.shape[1] > 62:
+            raise IndexError("index out of range in self")
+        return lookup(input_ids, *arguments, **options)
+
+    monkeypatch.setattr(model.module.embeddings, "forward", embed)
+    proteins = analysis_cases.random_proteins([20, 61, 60, 40, 33])
+    result = pf.analyze(model, proteins, ())
+    assert result.analysed == 4
+    (too_long,) = result.set_aside
+    assert too_long["id"] == "p1" and "cannot take 63 tokens" in too_long["reason"]
+    monkeypatch.undo()
+    model.module.set_attn_implementation("eager")  # float32: its rotary part cannot do more
+    arcs = 0
+    for protein in proteins[:1] + proteins[2:]:
+        ids = torch.from_numpy(model.tokens.encode(protein.sequence))
+        with torch.inference_mode():
+            a = torch.cat(model.module(ids[None], output_attentions=True).attentions)
+        a = a[:, :, 1:-1, 1:-1]
+        assert ((a - 0.3).abs() > 1e-5).all()
+        arcs = arcs + (a >= 0.3).sum((-1, -2))
+    assert arcs.sum() > 300
+    np.testing.assert_array_equal(result.arcs, arcs)
 
 
 def test_what_the_input_and_the_model_lack_is_noted(tmp_path):

@@ -257,12 +257,6 @@ def test_unrouted_class_is_refused_before_its_weights_are_read(tmp_path):
         load_model(tmp_path)
 
 
-def test_class_without_known_positions_is_refused(tmp_path):
-    transformers.NomicBertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"provis_fast\.attach"):
-        load_model(tmp_path)
-
-
 # -- hub and packages ------------------------------------------------------------------------------
 
 

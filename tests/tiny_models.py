@@ -76,7 +76,7 @@ def sharpen(model: torch.nn.Module, factor: float = 8.0) -> torch.nn.Module:
     with torch.no_grad():
         for name, weights in model.named_parameters():
             parts = name.split(".")
-            if {"query", "key", "q_lin", "k_lin"} & set(parts):
+            if {"query", "key", "q_lin", "k_lin", "q_proj", "k_proj"} & set(parts):
                 weights *= factor
     return model
 

@@ -1,9 +1,10 @@
 """What differs between the model families: order of attention calls, and how positions count.
 
 A family whose attention goes through transformers' attention interface needs one entry in
-`FAMILIES` and a row in ``tests/test_models_routing.py``; nothing else in the package asks for a
-model's type. One whose attention does not (XLNet, RoFormer, ...) first needs a patch that makes it
-so, and stands in `UNSUPPORTED`, with the reason, until then.
+`FAMILIES` and a row in ``tests/test_models_routing.py``, and is packed; nothing else in the package
+asks for a model's type. Without an entry its proteins are run one by one. One whose attention does
+not (XLNet, RoFormer, ...) first needs a patch that makes it so, and stands in `UNSUPPORTED`, with
+the reason, until then.
 """
 
 from __future__ import annotations
@@ -81,26 +82,20 @@ class Family:
     first_position: Callable[[PreTrainedConfig], int | None] | None = None
     schedule: Callable[[PreTrainedConfig, Sequence[nn.Module]], tuple[nn.Module, ...]] = _in_order
 
+    @property
+    def packs(self) -> bool:
+        """Whether several proteins can be packed in one row; else they are run one by one."""
+        return self.first_position is not None
+
     def max_tokens(self, config: PreTrainedConfig) -> int | None:
-        """Longest sequence, special tokens included; None where the model has no such limit."""
-        first = self.first_token_position(config)
-        return None if first is None else config.max_position_embeddings - first
+        """Longest sequence, special tokens included; None where the model has no such limit.
 
-    def first_token_position(self, config: PreTrainedConfig) -> int | None:
-        """Position id of a sequence's first token; None where any will do.
-
-        Raises
-        ------
-        ModelError
-            If nobody has established how this family counts positions.
+        Where it is not known how positions count, no sequence is longer, but some may be too long.
         """
         if self.first_position is None:
-            raise ModelError(
-                f"models of type {self.name!r} can be analysed while somebody else runs them "
-                "(provis_fast.attach), but provis_fast does not know how they count positions, "
-                f"so it cannot run them itself; it can run: {', '.join(sorted(FAMILIES))}"
-            )
-        return self.first_position(config)
+            return getattr(config, "max_position_embeddings", None)
+        first = self.first_position(config)
+        return None if first is None else config.max_position_embeddings - first
 
 
 FAMILIES: dict[str, Family] = {

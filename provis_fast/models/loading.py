@@ -146,7 +146,7 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
         raise ModelError(f"{name}: transformers has no encoder for type {config.model_type!r}")
     model_class = MODEL_MAPPING[type(config)]
     # Refused before gigabytes of weights are read.
-    family_of(config, model_class.__name__).first_token_position(config)
+    family_of(config, model_class.__name__)
     options = {}
     if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False

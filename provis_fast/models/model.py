@@ -65,6 +65,8 @@ class Model:
     n_layers, n_heads, head_size : int
     max_residues : int or None
         Longest protein, where positions are learned; None where they are rotary.
+    packs : bool
+        Whether several proteins can run in one row; else it is not known how positions count.
     device : torch.device
     dtype : torch.dtype
     revision : str or None
@@ -93,7 +95,9 @@ class Model:
         size = getattr(config, "head_dim", None) or config.hidden_size // self.n_heads
         self.head_size = int(size)
         self.revision = revision
-        self._first_position = routing.family.first_token_position(config)
+        self.packs = routing.family.packs
+        first = routing.family.first_position
+        self._first_position = first(config) if first is not None else None
         self._max_tokens = routing.family.max_tokens(config)
         specials = self.tokens.n_prefix + self.tokens.n_suffix
         self.max_residues = None if self._max_tokens is None else self._max_tokens - specials
@@ -147,12 +151,13 @@ class Model:
         -------
         dict
             ``input_ids`` and ``position_ids``, int64 ``[1, T]`` on the model's device, with T the
-            sum of n_s. Positions begin anew with each protein.
+            sum of n_s. Positions begin anew with each protein. ``input_ids`` alone where the model
+            does not pack.
 
         Raises
         ------
         ArgumentError
-            If `ids` is empty.
+            If `ids` is empty, or has several proteins for a model that does not pack.
         InputError
             If a protein is longer than the model's positions.
         """
@@ -166,6 +171,14 @@ class Model:
                 f"protein {at + 1} of the batch has {lengths[at] - specials} residues; {self.name} "
                 f"has positions for {self.max_residues}: leave it out or cut it"
             )
+        if not self.packs:
+            if len(ids) > 1:
+                raise ArgumentError(
+                    f"ids: expected one protein at a time for a model of type {self.family!r}, got "
+                    f"{len(ids)}: how it counts positions is not known"
+                )
+            row = torch.from_numpy(ids[0]).unsqueeze(0)
+            return {"input_ids": row.to(self.device, non_blocking=True)}
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
         rows = {
