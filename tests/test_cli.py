@@ -373,6 +373,15 @@ def test_help_and_import_do_not_wait_for_torch():
     assert main(["--help"]) == 0 and main([]) == 2
 
 
+def test_threads_do_not_spin_for_long_unless_told_to():
+    shown = "import os; os.environ.pop('GOMP_SPINCOUNT', None); "
+    shown += "from provis_fast.cli import main; main(['--version']); "
+    shown += "print(os.environ.get('GOMP_SPINCOUNT'))"
+    assert _python(shown).stdout.split()[-1] == "1000"
+    told = "import os; os.environ['OMP_WAIT_POLICY'] = 'active'; "
+    assert _python(told + shown).stdout.split()[-1] == "None"
+
+
 def test_public_names_are_there():
     from provis_fast import merging
 
