@@ -18,6 +18,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
         f"the compiled part of provis_fast cannot be loaded ({error}); {how_to_load()}"
     ) from error
 
+#: Whether the extension has kernels for GPUs.
+CUDA_BUILT = bool(_C.build_info()["cuda"])
+
 _LIBRARY = torch.library.Library("provis_fast", "DEF")
 _LIBRARY.define(
     "attention_statistics_("
@@ -152,7 +155,15 @@ def _attention_statistics_cpu(
     return output, lse
 
 
+def _no_kernel_for_cuda(query: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+    raise ArgumentError(
+        f"query: expected a tensor on the CPU, for which alone this installation has kernels, got "
+        f"one on {query.device}; move the tensors (or the model) to the CPU"
+    )
+
+
 _LIBRARY.impl("attention_statistics_", _attention_statistics_cpu, "CPU")
+_LIBRARY.impl("attention_statistics_", _no_kernel_for_cuda, "CUDA")
 
 
 @torch.library.register_fake("provis_fast::attention_statistics_", lib=_LIBRARY)

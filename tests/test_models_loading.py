@@ -29,8 +29,9 @@ from tiny_models import (
     tiny_of,
 )
 
+from provis_fast import _kernels
 from provis_fast.errors import ArgumentError, InputError, ModelError
-from provis_fast.models import Model, hub, load_model, routed, weights_digest
+from provis_fast.models import Model, hub, load_model, loading, routed, weights_digest
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "A", "GSHMLEDPVDAFKRWYNCTIQLLLLLAAA", "WXU"]
 
@@ -151,6 +152,22 @@ def test_arguments_refused(folder):
     missing = f"cuda:{torch.cuda.device_count()}"
     with pytest.raises(ArgumentError, match="torch sees"):
         load_model(folder, device=missing)
+
+
+def test_a_gpu_without_kernels_for_it(folder, monkeypatch):
+    monkeypatch.setattr(loading, "CUDA_BUILT", False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_model(folder).device.type == "cpu"
+    with pytest.raises(ArgumentError, match=r"kernels for the CPU only; use 'cpu' or 'auto'"):
+        load_model(folder, device="cuda")
+    monkeypatch.setattr(loading, "CUDA_BUILT", True)
+    assert loading._device("auto") == loading._device("cuda") == torch.device("cuda")
+
+
+def test_kernels_for_gpus_are_not_looked_for_where_there_are_none():
+    with pytest.raises(ArgumentError, match="query: expected a tensor on the CPU"):
+        _kernels._no_kernel_for_cuda(torch.zeros(1))
 
 
 def test_digest_depends_on_weights_alone(folder, tmp_path):

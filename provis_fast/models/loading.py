@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from provis_fast._kernels import CUDA_BUILT
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import hub
 from provis_fast.models.families import FAMILIES, family_of
@@ -84,7 +85,7 @@ def load_model(
         hub (``"facebook/esm2_t6_8M_UR50D"``), or ``"antiberty"`` for the weights of the installed
         package of that name.
     device : str or torch.device
-        ``"auto"``: a GPU where there is one, else the CPU.
+        ``"auto"``: a GPU where there is one and the kernels for it were built, else the CPU.
     dtype : str or torch.dtype
         ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``.
     revision : str, optional
@@ -233,7 +234,7 @@ def _has_vocabulary(folder: Path) -> bool:
 
 def _device(device: str | torch.device) -> torch.device:
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if CUDA_BUILT and torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -243,6 +244,11 @@ def _device(device: str | torch.device) -> torch.device:
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
         raise ArgumentError(
             f"device: {device!r} asked for, but torch sees {torch.cuda.device_count()} GPUs"
+        )
+    if found.type != "cpu" and not (found.type == "cuda" and CUDA_BUILT):
+        raise ArgumentError(
+            f"device: {device!r} asked for, but this installation has kernels for the CPU only; "
+            "use 'cpu' or 'auto'"
         )
     return found
 
