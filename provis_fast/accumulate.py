@@ -251,20 +251,26 @@ def move_properties(properties: PropertyBatch, device: torch.device) -> Property
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off until the block is over. Other threads than the main one never get it."""
-    usual = signal.getsignal(signal.SIGINT)
-    # A handler that was not installed from Python (None) could not be put back.
-    if threading.current_thread() is not threading.main_thread() or usual is None:
+    """Put Ctrl-C and SIGTERM off until the block is over. Only the main thread ever gets them."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    # A handler that was not installed from Python (None) could not be put back.
+    usual = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if (handler := signal.getsignal(number)) is not None
+    }
+    came: list[int] = []
+    for number in usual:
+        signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-        if pressed:  # sent again, because there may be no handler to call: SIG_DFL ends the process
-            signal.raise_signal(signal.SIGINT)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        if came:  # sent again, because there may be no handler to call: SIG_DFL ends the process
+            signal.raise_signal(came[0])
 
 
 def _check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import operator
 import platform
+import re
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,9 @@ logger = logging.getLogger(__name__)
 #: are slower by a third. Elsewhere it takes more tokens to fill the machine.
 CPU_BATCH_TOKENS = 1536
 BATCH_TOKENS = 16384
+
+# What torch says of a position that an embedding or a buffer of positions does not have.
+_OUT_OF_RANGE = re.compile(r"out of (range|bounds)|expanded size|must match", re.IGNORECASE)
 
 #: Called with the proteins done, the tokens done, and the proteins altogether (None: not known).
 ProgressCallback = Callable[[int, int, int | None], None]
@@ -321,12 +325,10 @@ class _Run:
             with uninterrupted():  # both or neither: a protein counts once its digest is known
                 batch.add_to(self.result, *pack.background, pack.n_residues)
                 self._digests.extend(entry.digest for entry in pack.entries)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return out_of_memory(error)
-        except IndexError as error:
-            if self.model.packs:
+        except (MemoryError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                return out_of_memory(error)
+            if self.model.packs or not _OUT_OF_RANGE.search(str(error)):
                 raise
             return (
                 f"{self.model.name} cannot take {pack.n_tokens} tokens ({error}): more than it has "

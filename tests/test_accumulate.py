@@ -62,6 +62,21 @@ def test_ctrl_c_waits_for_the_end_of_the_block():
         pass
 
 
+def test_sigterm_waits_as_well():
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    usual, done = signal.signal(signal.SIGTERM, interrupt), False
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with uninterrupted():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done = True
+        assert done and signal.getsignal(signal.SIGTERM) is interrupt
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
 def test_ctrl_c_is_not_lost_when_the_block_fails():
     with pytest.raises(KeyboardInterrupt) as caught:
         with uninterrupted():

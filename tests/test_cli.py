@@ -352,10 +352,12 @@ def test_a_result_that_came_meanwhile_is_left_alone(engine, fasta, tmp_path, cap
     assert str(spare) in printed and storage.load(spare).equals(engine.result)
 
 
-def test_a_second_interruption_waits_for_the_files():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interruption_waits_for_the_files(number):
+    usual = signal.getsignal(number)
     with output._uninterrupted():
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is usual
 
 
 def _python(code: str) -> subprocess.CompletedProcess:

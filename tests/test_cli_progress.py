@@ -6,11 +6,12 @@ import errno
 import io
 import itertools
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from provis_fast.cli import progress
+from provis_fast.cli import main, progress
 from provis_fast.cli.progress import ProgressReport, clock
 
 
@@ -59,3 +60,9 @@ class FullDisk(io.StringIO):
 def test_progress_that_cannot_be_written_stops_nothing():
     with ProgressReport(FullDisk()) as report:
         report(1, 100, 2)
+
+
+def test_streams_that_are_closed_change_no_status(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["merge", "/nowhere", "--out", "/nowhere/else"]) == 2

@@ -102,6 +102,15 @@ def test_who_watches_a_layer_keeps_seeing_it(model, onednn):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def test_autocast_and_other_inputs_are_left_to_torch(model, onednn):
+    with torch.autocast("cpu", torch.bfloat16), linear.faster(model):
+        assert not changed(model)
+    layer = next(part for part in model.modules() if type(part) is nn.Linear)
+    wide = torch.zeros(1, layer.in_features, dtype=torch.float64)
+    with linear.faster(model), pytest.raises(RuntimeError, match="dtype"):
+        layer(wide)  # as torch has it
+
+
 def test_restored_after_an_exception(model, onednn):
     with pytest.raises(ZeroDivisionError), linear.faster(model):
         assert changed(model)

@@ -212,6 +212,17 @@ def test_a_bias_that_forbids_all_pairs_of_a_row(instruction_set, dtype, toleranc
     assert assert_same(got, want, **same) > 100
 
 
+@pytest.mark.parametrize("theta", [1e-50, 1e-39, 1e-37])
+def test_thresholds_that_float_cannot_hold(instruction_set, theta):
+    """Zero weights, of padding and of keys that are no residues, are never arcs."""
+    case = packed_case([37, 5], 2, 16, sharpness=1.0)
+    arguments = {**EVERYTHING, **case, "thresholds": (theta,)}
+    got, want = ops.attention_statistics(**arguments), reference.attention_statistics(**arguments)
+    assert want.arcs.sum() > 1000
+    assert torch.equal(got.arcs, want.arcs) and torch.equal(got.counts, want.counts)
+    assert torch.equal(got.arc_index, want.arc_index)
+
+
 def test_strided_views():
     """Slices of a fused projection, and views with heads outside."""
     tokens, heads, size = 97, 4, 24

@@ -229,7 +229,9 @@ def test_files_of_the_same_name_are_told_apart(tmp_path):
     proteins = list(load_proteins([*given, tmp_path / "two" / "y" / "p.fa"]))
     sources = [protein.source for protein in proteins]
     assert sources == ["one/x/p.fa", "two/x/p.fa", "q.fa", "y/p.fa"]
-    # The same file given twice is the same file.
+    # The same file given twice, or spelt in two ways, is the same file.
+    here = [tmp_path / "q.fa", tmp_path / "one" / ".." / "q.fa"]
+    assert [entry["path"] for entry in load_proteins(here).digests()] == ["q.fa", "q.fa"]
     twice = load_proteins([tmp_path / "q.fa", tmp_path / "q.fa"])
     assert [entry["path"] for entry in twice.digests()] == ["q.fa", "q.fa"]
 

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cpu/head_work.h"
 
@@ -84,7 +85,7 @@ struct Statistics {
 
   // Step 1: a >= theta. The largest a of a row is its weight, as the largest p is 1.
   static __attribute__((noinline)) void arcs(HeadWork& w, int64_t first, const Real* weight) {
-    const Real theta = static_cast<Real>(w.least_threshold);
+    const Real theta = threshold_of(w.least_threshold);
     const Vec least = S::set1(theta);
     for (int r = 0; r < kRows; ++r) {
       if (!(weight[r] >= theta)) continue;
@@ -93,7 +94,8 @@ struct Statistics {
         const Real* row = row_of(w, t, r);
         const uint32_t low = S::at_least(S::mul(S::load(row), scale), least);
         const uint32_t high = S::at_least(S::mul(S::load(row + kLanes), scale), least);
-        for (uint32_t found = low | high << kLanes; found != 0; found &= found - 1) {
+        uint32_t found = (low | high << kLanes) & w.residue_bits[t];
+        for (; found != 0; found &= found - 1) {
           const int c = __builtin_ctz(found);
           add_arc(w, first + r, t * kTile + c, row[c] * weight[r]);
         }
@@ -101,10 +103,16 @@ struct Statistics {
     }
   }
 
+  // Weights below the least normal number are zero here, and zero is never an arc.
+  static Real threshold_of(double theta) {
+    constexpr Real kLeast = std::numeric_limits<Real>::min();
+    return static_cast<Real>(theta) < kLeast ? kLeast : static_cast<Real>(theta);
+  }
+
   static void add_arc(HeadWork& w, int64_t i, int64_t j, Real a) {
     if (w.arc_counts != nullptr) {
       for (int t = 0; t < w.n_thresholds; ++t) {
-        if (!(a >= static_cast<Real>(w.thresholds[t]))) continue;
+        if (!(a >= threshold_of(w.thresholds[t]))) continue;
         int64_t* counts = w.arc_counts + static_cast<int64_t>(t) * w.channels;
         ++counts[0];
         for (int p = 0; p < w.n_properties; ++p) {

@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
@@ -57,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler]
     )
     logging.captureWarnings(True)
+    main_thread = threading.current_thread() is threading.main_thread()
+    usual = signal.signal(signal.SIGTERM, _interrupt) if main_thread else None
     try:
         command = importlib.import_module(f"provis_fast.cli.{arguments.command}")
         return int(command.run(arguments))
@@ -70,8 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error))
     finally:
+        if usual is not None:
+            signal.signal(signal.SIGTERM, usual)
         for stream in (sys.stdout, sys.stderr):
             _close(stream)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Batch systems end a job by SIGTERM: it does what Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -85,8 +96,10 @@ def _fail(message: str) -> int:
     return UNUSABLE
 
 
-def _close(stream: TextIO) -> None:
+def _close(stream: TextIO | None) -> None:
     """Write out what is left; what nobody can read must not change the exit status."""
+    if stream is None:  # closed when the process was started
+        return
     try:
         stream.flush()
     except (OSError, ValueError):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +101,7 @@ def analyse(
         )
     interrupted = False
     try:
-        with ProgressReport() as progress, _termination_interrupts():
+        with ProgressReport() as progress:
             result = analyze(
                 model, proteins, properties, threshold, layers=layers, progress=progress, **options
             )
@@ -113,24 +111,6 @@ def analyse(
         result, interrupted = error.partial, True
     result.run[-1]["command"] = sys.argv
     return result, interrupted
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM, by which batch systems end a job, do what Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        usual = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread, which alone may do this
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, usual)
 
 
 def finish(result: HeadStatistics, target: Path, interrupted: bool, overwrite: bool) -> int:

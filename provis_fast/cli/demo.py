@@ -21,18 +21,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     # A model of antibodies has something to say about immunoglobulin folds only.
     name = "immunoglobulin" if arguments.model == "antiberty" else "general"
-    print(f"Bundled structures ({name}) through {arguments.model} ...")
+    output.say(f"Bundled structures ({name}) through {arguments.model} ...", target)
     result, interrupted = analyse(
         arguments.model, demo_set(name), PROPERTIES, THRESHOLD, threads=arguments.threads
     )
     status = finish(result, target, interrupted, overwrite)
     if not interrupted:
-        print(
+        output.say(
             "\nNext, your own proteins:\n"
             f"  provis-fast analyze {arguments.model} FILE_OR_FOLDER... "
             f"--properties {','.join(PROPERTIES)} --out DIR\n"
             "or in Python:\n"
             f'  import provis_fast as pf; result = pf.load_result("{arguments.out}")\n'
-            '  result.to_pandas(); result.top_heads("contact")'
+            '  result.to_pandas(); result.top_heads("contact")',
+            target,
         )
     return status

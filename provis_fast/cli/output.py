@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,16 +85,17 @@ def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C, pressed once more, waits until the result is safe."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone may do this
+    """Ctrl-C, pressed once more, waits until the result is safe; so does SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may do this
         yield
         return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
@@ -109,12 +111,17 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
     if not result.complete:
         lines.append("Incomplete: an analysis was interrupted; merge takes it with --allow-partial")
     lines.append(f"Files: {folder}/ ({', '.join(storage.FILES)})")
+    say("\n".join(lines), folder)
+
+
+def say(text: str, folder: Path) -> None:
+    """Print on stdout; where that cannot be written, say where the result is all the same."""
     try:
-        print("\n".join(lines), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:
-        pass  # whoever read the table has seen enough
+        pass  # whoever read it has seen enough
     except OSError as error:
-        tell(f"the table cannot be printed ({error.strerror}); the result is in {folder}")
+        tell(f"stdout cannot be written ({error.strerror}); the result is in {folder}")
 
 
 def tell(line: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as modules
 from transformers.activations import GELUActivation
 from transformers.models.bert.modeling_bert import BertIntermediate
 from transformers.models.esm.modeling_esm import EsmConfig, EsmIntermediate
@@ -79,7 +80,8 @@ def faster(module: nn.Module) -> Iterator[None]:
     ArgumentError
         As `library`.
     """
-    replacements = _replacements(module)
+    # Under autocast torch would multiply in another dtype.
+    replacements = {} if torch.is_autocast_enabled("cpu") else _replacements(module)
     if not replacements or library() != "onednn":
         replacements = {}
     for part, forward in replacements.items():
@@ -114,7 +116,9 @@ def _is_plain(part: nn.Module) -> bool:
 
 def _is_watched(part: nn.Module) -> bool:
     """Whether somebody counts on this module being called: hooks, or a forward of their own."""
-    return bool(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
+    everywhere = (modules._global_forward_hooks, modules._global_forward_pre_hooks)
+    own = (part._forward_hooks, part._forward_pre_hooks)
+    return any(map(len, own + everywhere)) or "forward" in vars(part)
 
 
 def _ends_in_gelu(part: nn.Module) -> bool:
@@ -128,12 +132,16 @@ def _ends_in_gelu(part: nn.Module) -> bool:
 
 def _linear(part: nn.Linear, x: Tensor) -> Tensor:
     """nn.Linear.forward: [..., in] -> [..., out]."""
+    if x.dtype != torch.float32:
+        return type(part).forward(part, x)
     return torch.ops.mkldnn._linear_pointwise(x, part.weight, part.bias, "none", [], "")
 
 
 def _linear_and_gelu(part: nn.Module, x: Tensor) -> Tensor:
     """BertIntermediate.forward, EsmIntermediate.forward: [..., hidden] -> [..., intermediate]."""
     dense = part.dense
+    if x.dtype != torch.float32:
+        return type(part).forward(part, x)
     return torch.ops.mkldnn._linear_pointwise(x, dense.weight, dense.bias, "gelu", [], "none")
 
 

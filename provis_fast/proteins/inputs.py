@@ -45,15 +45,18 @@ def told_apart(inputs: list[InputFile | Protein]) -> list[InputFile | Protein]:
     """Give files of the same name longer ones."""
     files = [item for item in inputs if isinstance(item, InputFile)]
     names = {file: file.name for file in files}
-    for length in range(1, max((len(file.path.absolute().parts) for file in files), default=0)):
+    if len(set(names.values())) == len(names):
+        return inputs
+    places = {file: file.path.resolve() for file in files}  # one file may be spelt in two ways
+    for length in range(1, max(len(place.parts) for place in places.values())):
         paths_of: dict[str, set[Path]] = {}
         for file, name in names.items():
-            paths_of.setdefault(name, set()).add(file.path)
+            paths_of.setdefault(name, set()).add(places[file])
         shared = [file for file, name in names.items() if len(paths_of[name]) > 1]
         if not shared:
             break
         for file in shared:
-            parts = file.path.absolute().parts
+            parts = places[file].parts[1:]  # no root
             names[file] = "/".join(parts[-length - len(Path(file.name).parts) :])
     return [
         replace(item, name=names[item]) if isinstance(item, InputFile) else item for item in inputs
