@@ -73,7 +73,7 @@ def grown(code: str, **values: object) -> float:
     return float(done.stdout)
 
 
-def save_model(folder: str, layers: int) -> None:
+def save_model(folder: str, layers: int, head_size: int = HEAD_SIZE) -> None:
     """A random ESM-2 of 650M's width, with its tokenizer."""
     from transformers import EsmConfig, EsmModel, EsmTokenizer
 
@@ -84,10 +84,10 @@ def save_model(folder: str, layers: int) -> None:
     EsmTokenizer(str(path)).save_pretrained(folder)
     config = EsmConfig(
         vocab_size=len(vocabulary),
-        hidden_size=HEADS * HEAD_SIZE,
+        hidden_size=HEADS * head_size,
         num_hidden_layers=layers,
         num_attention_heads=HEADS,
-        intermediate_size=4 * HEADS * HEAD_SIZE,
+        intermediate_size=4 * HEADS * head_size,
         position_embedding_type="rotary",
         max_position_embeddings=1026,
         token_dropout=True,

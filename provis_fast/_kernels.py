@@ -5,10 +5,14 @@ Torch is imported before the extension: both use OpenMP, and then only torch's r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from provis_fast.errors import ArgumentError, ProvisError
+from provis_fast.vendor_attention import attention_and_lse
 from provis_fast.versions import how_to_load
 
 try:
@@ -30,7 +34,7 @@ _LIBRARY.define(
     "Tensor pair_offsets, int[] bin_starts, float[] thresholds, float scale, "
     "Tensor(a!)? arc_counts, Tensor(b!)? mass, Tensor(c!)? received, Tensor(d!)? entropy, "
     "Tensor(e!)? arc_index, Tensor(f!)? arc_weight, Tensor(g!)? arc_total, Tensor(h!)? flags, "
-    "bool return_lse, int num_threads) -> (Tensor, Tensor)",
+    "bool return_lse, int max_length, int num_threads) -> (Tensor, Tensor)",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
@@ -68,91 +72,163 @@ def _new_lse(query: Tensor, packed: bool, wanted: bool) -> Tensor:
     return query.new_empty(shape, dtype=dtype)
 
 
-def _attention_statistics_cpu(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor | None,
-    cu_seqlens: Tensor | None,
-    allowed: Tensor | None,
-    additive: Tensor | None,
-    residues: Tensor | None,
-    relative_bias: Tensor | None,
-    kinds: list[int],
-    rows: list[int],
-    classes: list[int],
-    labels: Tensor,
-    values: Tensor,
-    pairs: Tensor,
-    pair_offsets: Tensor,
-    bin_starts: list[int],
-    thresholds: list[float],
-    scale: float,
-    arc_counts: Tensor | None,
-    mass: Tensor | None,
-    received: Tensor | None,
-    entropy: Tensor | None,
-    arc_index: Tensor | None,
-    arc_weight: Tensor | None,
-    arc_total: Tensor | None,
-    flags: Tensor | None,
-    return_lse: bool,
-    num_threads: int,
-) -> tuple[Tensor, Tensor]:
-    _refuse_gradients(query, key, value, additive, relative_bias)
-    packed = cu_seqlens is not None
-    output = _new_output(query, packed, value is not None)
-    lse = _new_lse(query, packed, return_lse)
-    # Contiguous copies must outlive the call: the extension sees addresses only.
-    given = [
-        t if t is None else t.contiguous()
-        for t in (
-            cu_seqlens,
-            allowed,
-            additive,
-            residues,
-            relative_bias,
-            labels,
-            values,
-            pairs,
-            pair_offsets,
+class _Call(NamedTuple):
+    """Arguments of the operator, as its schema has them."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor | None
+    cu_seqlens: Tensor | None
+    allowed: Tensor | None
+    additive: Tensor | None
+    residues: Tensor | None
+    relative_bias: Tensor | None
+    kinds: list[int]
+    rows: list[int]
+    classes: list[int]
+    labels: Tensor
+    values: Tensor
+    pairs: Tensor
+    pair_offsets: Tensor
+    bin_starts: list[int]
+    thresholds: list[float]
+    scale: float
+    arc_counts: Tensor | None
+    mass: Tensor | None
+    received: Tensor | None
+    entropy: Tensor | None
+    arc_index: Tensor | None
+    arc_weight: Tensor | None
+    arc_total: Tensor | None
+    flags: Tensor | None
+    return_lse: bool
+    max_length: int
+    num_threads: int
+
+    @property
+    def packed(self) -> bool:
+        return self.cu_seqlens is not None
+
+    @property
+    def counts_something(self) -> bool:
+        wanted = (self.arc_counts, self.mass, self.received, self.entropy, self.arc_index)
+        return any(t is not None for t in wanted)
+
+    def run(
+        self,
+        function: Callable[..., None],
+        value: Tensor | None,
+        output: Tensor | None,
+        lse: Tensor | None,
+        **options: object,
+    ) -> None:
+        """Call a function of the extension, which sees addresses only."""
+        # Contiguous copies must outlive the call.
+        given = [
+            t if t is None else t.contiguous()
+            for t in (
+                self.cu_seqlens,
+                self.allowed,
+                self.additive,
+                self.residues,
+                self.relative_bias,
+                self.labels,
+                self.values,
+                self.pairs,
+                self.pair_offsets,
+            )
+        ]
+        strided = (self.query, self.key, value, output)
+        # In the order of `Slot` in csrc/bindings.cpp.
+        tensors = (
+            *strided,
+            lse,
+            *given,
+            self.arc_counts,
+            self.mass,
+            self.received,
+            self.entropy,
+            self.arc_index,
+            self.arc_weight,
+            self.arc_total,
+            self.flags,
         )
-    ]
-    strided = (query, key, value, None if value is None else output)
-    # In the order of `Slot` in csrc/bindings.cpp.
-    tensors = (
-        *strided,
-        lse if return_lse else None,
-        *given,
-        arc_counts,
-        mass,
-        received,
-        entropy,
-        arc_index,
-        arc_weight,
-        arc_total,
-        flags,
+        sequences = len(self.cu_seqlens) - 1 if self.packed else self.query.shape[0]
+        try:
+            function(
+                _DTYPES[self.query.dtype],
+                self.query.shape,
+                [() if t is None else t.stride() for t in strided],
+                [0 if t is None else t.data_ptr() for t in tensors],
+                sequences,
+                0 if self.relative_bias is None else self.relative_bias.shape[1],
+                self.scale,
+                self.kinds,
+                self.rows,
+                self.classes,
+                self.pairs.numel(),
+                self.bin_starts,
+                self.thresholds,
+                0 if self.arc_index is None else self.arc_index.shape[0],
+                **options,
+            )
+        except ValueError as error:
+            raise ArgumentError(str(error)) from None
+
+
+def _attention_statistics_cpu(*arguments: object) -> tuple[Tensor, Tensor]:
+    call = _Call(*arguments)
+    _refuse_gradients(call.query, call.key, call.value, call.additive, call.relative_bias)
+    output = _new_output(call.query, call.packed, call.value is not None)
+    lse = _new_lse(call.query, call.packed, call.return_lse)
+    call.run(
+        _C.attention_statistics,
+        call.value,
+        None if call.value is None else output,
+        lse if call.return_lse else None,
+        num_threads=call.num_threads or torch.get_num_threads(),
     )
-    try:
-        _C.attention_statistics(
-            _DTYPES[query.dtype],
-            query.shape,
-            [() if t is None else t.stride() for t in strided],
-            [0 if t is None else t.data_ptr() for t in tensors],
-            query.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1,
-            0 if relative_bias is None else relative_bias.shape[1],
-            scale,
-            kinds,
-            rows,
-            classes,
-            pairs.numel(),
-            bin_starts,
-            thresholds,
-            0 if arc_index is None else arc_index.shape[0],
-            num_threads or torch.get_num_threads(),
-        )
-    except ValueError as error:
-        raise ArgumentError(str(error)) from None
     return output, lse
+
+
+def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
+    """Two passes: attention and its log-sum-exp by the vendor, then our statistics."""
+    call = _Call(*arguments)
+    _refuse_gradients(call.query, call.key, call.value, call.additive, call.relative_bias)
+    if call.query.dtype == torch.float64:
+        raise ArgumentError(
+            "query: expected float32, bfloat16 or float16 on a GPU, got float64; move it to the "
+            "CPU, or convert it"
+        )
+    with torch.cuda.device(call.query.device):
+        found, lse = attention_and_lse(
+            call.query,
+            call.key,
+            call.value,
+            scale=call.scale,
+            cu_seqlens=call.cu_seqlens,
+            longest=call.max_length,
+            allowed=call.allowed,
+            additive=call.additive,
+            relative_bias=call.relative_bias,
+        )
+        output = _new_output(call.query, call.packed, call.value is not None)
+        if found is not None:
+            output.copy_(found)
+        if call.counts_something:
+            call.run(
+                _C.attention_statistics_cuda,
+                None,
+                None,
+                None,
+                stream=torch.cuda.current_stream().cuda_stream,
+                lse=lse.data_ptr(),
+                lse_strides=[0, *lse.stride()] if call.packed else list(lse.stride()),
+            )
+        returned = _new_lse(call.query, call.packed, call.return_lse)
+        if call.return_lse:
+            returned.copy_(lse)
+    return output, returned
 
 
 def _no_kernel_for_cuda(query: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
@@ -163,7 +239,11 @@ def _no_kernel_for_cuda(query: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
 
 
 _LIBRARY.impl("attention_statistics_", _attention_statistics_cpu, "CPU")
-_LIBRARY.impl("attention_statistics_", _no_kernel_for_cuda, "CUDA")
+_LIBRARY.impl(
+    "attention_statistics_",
+    _attention_statistics_cuda if CUDA_BUILT else _no_kernel_for_cuda,
+    "CUDA",
+)
 
 
 @torch.library.register_fake("provis_fast::attention_statistics_", lib=_LIBRARY)
@@ -179,5 +259,5 @@ def _attention_statistics_fake(
     *rest: object,
 ) -> tuple[Tensor, Tensor]:
     _refuse_gradients(query, key, value, additive, relative_bias)
-    packed, return_lse = cu_seqlens is not None, bool(rest[-2])
+    packed, return_lse = cu_seqlens is not None, bool(rest[-3])
     return _new_output(query, packed, value is not None), _new_lse(query, packed, return_lse)

@@ -7,11 +7,13 @@ twice or half.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -148,19 +150,34 @@ class BatchStatistics:
         layers, heads = len(measures.layers), measures.n_heads
         channels = properties.channels
 
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
-
-        self._arc_counts = self._mass = self._entropy = None
+        shapes = {}
         if measures.weighting != "attention":
             thetas = len(measures.thresholds)
-            self._arc_counts = zeros(layers, n_sequences, thetas, heads, channels)
+            shapes["arc_counts"] = (layers, n_sequences, thetas, heads, channels)
         if measures.weighting != "arcs":
-            self._mass = zeros(layers, n_sequences, heads, channels)
+            shapes["mass"] = (layers, n_sequences, heads, channels)
         if measures.entropy:
-            self._entropy = zeros(layers, n_sequences, heads)
-        self._flags = zeros(n_sequences, dtype=torch.int32)
+            shapes["entropy"] = (layers, n_sequences, heads)
+        # One piece of memory, so that one copy brings everything back from a device; the flags,
+        # which are int32, stand at its end.
+        size = sum(map(math.prod, shapes.values()))
+        self._shapes, self._n_sequences = shapes, n_sequences
+        self._all = torch.zeros(size + (n_sequences + 1) // 2, dtype=torch.int64, device=device)
+        self._views, self._flags = self._split(self._all)
         self._rows = {layer: row for row, layer in enumerate(measures.layers)}
+
+    def _split(self, whole: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Views of the accumulators by name, and of the flags, int32 [S]."""
+        views, at = {}, 0
+        for name, shape in self._shapes.items():
+            views[name] = whole[at : at + math.prod(shape)].view(shape)
+            at += math.prod(shape)
+        return views, whole[at:].view(torch.int32)[: self._n_sequences]
+
+    @cached_property
+    def _host(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The finished accumulators in the host's memory: the one wait for the device."""
+        return self._split(self._all.cpu())
 
     def attend(
         self,
@@ -173,8 +190,14 @@ class BatchStatistics:
         cu_seqlens: Tensor | None = None,  # int32 [S + 1]
         key_mask: Tensor | None = None,  # bool [B, L]
         residues: Tensor | None = None,  # bool [T] or [B, L]
+        max_length: int | None = None,
     ) -> Tensor | None:
         """Attention of one layer; adds its statistics if the layer is analysed.
+
+        Parameters
+        ----------
+        max_length : int, optional
+            Tokens of the longest packed sequence; see `ops.attention_statistics_`.
 
         Returns
         -------
@@ -185,6 +208,7 @@ class BatchStatistics:
             "cu_seqlens": cu_seqlens,
             "key_mask": key_mask,
             "scale": scale,
+            "max_length": max_length,
             "num_threads": self._threads,
         }
         row = self._rows.get(layer)
@@ -198,15 +222,13 @@ class BatchStatistics:
             residues=residues,
             properties=self.properties,
             thresholds=self.measures.thresholds,
-            arc_counts=None if self._arc_counts is None else self._arc_counts[row],
-            mass=None if self._mass is None else self._mass[row],
-            entropy=None if self._entropy is None else self._entropy[row],
+            **{name: view[row] for name, view in self._views.items()},
             flags=self._flags,
         )[0]
 
     def not_finite(self) -> list[int]:
         """Sequences with NaN or infinity among their scores: numbers from 0."""
-        return torch.nonzero(self._flags.cpu() & FLAG_NOT_FINITE).flatten().tolist()
+        return torch.nonzero(self._host[1] & FLAG_NOT_FINITE).flatten().tolist()
 
     def add_to(
         self,
@@ -227,17 +249,19 @@ class BatchStatistics:
         if not len(kept):
             return
 
-        def taken(accumulator: Tensor | None, layer_axis: int) -> np.ndarray | None:
-            if accumulator is None:
+        found, _ = self._host
+
+        def taken(name: str, layer_axis: int) -> np.ndarray | None:
+            if name not in found:
                 return None
-            array = accumulator.cpu().numpy()
+            array = found[name].numpy()
             return np.moveaxis(array[:, kept] if len(leave_out) else array, 0, layer_axis)
 
         with uninterrupted():
             statistics.add(
-                taken(self._arc_counts, 2),
-                taken(self._mass, 1),
-                taken(self._entropy, 1),
+                taken("arc_counts", 2),
+                taken("mass", 1),
+                taken("entropy", 1),
                 numerators[kept],
                 denominators[kept],
                 int(n_residues[kept].sum()),
@@ -245,8 +269,10 @@ class BatchStatistics:
 
 
 def move_properties(properties: PropertyBatch, device: torch.device) -> PropertyBatch:
-    """The same properties with their tensors on `device`."""
-    return PropertyBatch._make(x.to(device) if isinstance(x, Tensor) else x for x in properties)
+    """The same properties with their tensors on `device`; pinned ones travel while others work."""
+    return PropertyBatch._make(
+        x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in properties
+    )
 
 
 @contextmanager

@@ -341,7 +341,9 @@ class _Run:
 
     def _forward(self, pack: Pack) -> BatchStatistics:
         device = self.model.device
-        self._cu_seqlens, self._residues = pack.cu_seqlens.to(device), pack.residues.to(device)
+        self._cu_seqlens = pack.cu_seqlens.to(device, non_blocking=True)
+        self._residues = pack.residues.to(device, non_blocking=True)
+        self._longest = pack.longest
         self._batch = BatchStatistics(
             self.measures,
             len(pack.entries),
@@ -376,6 +378,7 @@ class _Run:
             scale=scale,
             cu_seqlens=self._cu_seqlens,
             residues=self._residues,
+            max_length=self._longest,
         )
         if last:
             raise StopForward

@@ -75,6 +75,7 @@ def attention_statistics_(
     arc_total: Tensor | None = None,
     flags: Tensor | None = None,
     return_lse: bool = False,
+    max_length: int | None = None,
     num_threads: int | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Attention whose statistics are added into the caller's accumulators.
@@ -124,6 +125,9 @@ def attention_statistics_(
         What is in the other accumulators is then not to be used; needed with any of them.
     return_lse : bool
         Also return the log-sum-exp of the rows.
+    max_length : int, optional
+        Tokens of the longest packed sequence. On a GPU, telling it saves a call from waiting for
+        the device to look it up; no result depends on it.
     num_threads : int, optional
         At least 1; default `torch.get_num_threads()`.
 
@@ -145,6 +149,7 @@ def attention_statistics_(
     thresholds = check_thresholds(thresholds)
     scale = check_scale(scale, layout[3])
     num_threads = 0 if num_threads is None else check_integer("num_threads", num_threads, 1)
+    max_length = 0 if max_length is None else check_integer("max_length", max_length, 1)
     properties = given_properties(properties, query.device)
     if properties is not NO_PROPERTIES:
         check_properties(properties, *layout[:2], query.device)
@@ -177,6 +182,7 @@ def attention_statistics_(
         scale,
         *accumulators,
         return_lse,
+        max_length,
         num_threads,
     )
     return (output if value is not None else None), (lse if return_lse else None)
@@ -199,6 +205,7 @@ def attention_statistics(
     entropy: bool = False,
     max_arcs: int = 0,
     return_lse: bool = False,
+    max_length: int | None = None,
     num_threads: int | None = None,
 ) -> AttentionStatistics:
     """Attention together with its property-weighted statistics.
@@ -268,6 +275,7 @@ def attention_statistics(
         relative_bias=relative_bias,
         **accumulators._asdict(),
         return_lse=return_lse,
+        max_length=max_length,
         num_threads=num_threads,
     )
     result = unpack_accumulators(output, lse, accumulators, properties)

@@ -91,6 +91,11 @@ class Pack:
         return self.residues.shape[0]
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest protein."""
+        return max(len(entry.tokens) for entry in self.entries)
+
+    @property
     def n_residues(self) -> np.ndarray:
         """Residues of each protein, int64 [S]."""
         return np.array([entry.n_residues for entry in self.entries], dtype=np.int64)
@@ -237,6 +242,10 @@ class PackPlanner:
         properties = build_batch(
             self.properties, [entry.encoded for entry in entries], len(residues), residues
         )
+        if self.model.device.type == "cuda":  # from pinned memory copies need not be waited for
+            properties = PropertyBatch._make(
+                x.pin_memory() if isinstance(x, Tensor) else x for x in properties
+            )
         return Pack(
             tuple(entries),
             self.model.inputs([entry.tokens for entry in entries]),

@@ -60,6 +60,7 @@ def attention_statistics_(
     arc_total: Tensor | None = None,
     flags: Tensor | None = None,
     return_lse: bool = False,
+    max_length: int | None = None,
     num_threads: int | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Twin of `provis_fast.ops.attention_statistics_`."""
@@ -175,6 +176,7 @@ def attention_statistics(
     entropy: bool = False,
     max_arcs: int = 0,
     return_lse: bool = False,
+    max_length: int | None = None,
     num_threads: int | None = None,
 ) -> AttentionStatistics:
     """Twin of `provis_fast.ops.attention_statistics`."""

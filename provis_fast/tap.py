@@ -259,6 +259,7 @@ class _ForwardPass:
             raise ArgumentError(
                 f"attach: expected packed sequences (cu_seq_lens_q) in one row, got {n_rows} rows"
             )
+        self._longest = int(np.diff(bounds).max(initial=1))
         places = [np.flatnonzero(flat[begin:end]) for begin, end in pairwise(bounds)]
         # Pipelines fill batches up with rows of padding, which stand for no protein.
         sequences = [s for s, place in enumerate(places) if len(place)]
@@ -303,6 +304,7 @@ class _ForwardPass:
             scale=scale,
             cu_seqlens=self._cu_seqlens,
             residues=self._mask[0],
+            max_length=self._longest,
         )[None]
 
     def add_to(self, result: HeadStatistics) -> None:

@@ -154,7 +154,7 @@ def test_arguments_refused(folder):
         load_model(folder, device=missing)
 
 
-def test_a_gpu_without_kernels_for_it(folder, monkeypatch):
+def test_a_gpu_without_kernels_for_it(folder, monkeypatch, caplog):
     monkeypatch.setattr(loading, "CUDA_BUILT", False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -162,7 +162,9 @@ def test_a_gpu_without_kernels_for_it(folder, monkeypatch):
     with pytest.raises(ArgumentError, match=r"kernels for the CPU only; use 'cpu' or 'auto'"):
         load_model(folder, device="cuda")
     monkeypatch.setattr(loading, "CUDA_BUILT", True)
-    assert loading._device("auto") == loading._device("cuda") == torch.device("cuda")
+    assert loading._device("cuda") == torch.device("cuda")
+    assert "never run on a GPU" in caplog.text
+    assert loading._device("auto") == torch.device("cpu")
 
 
 def test_kernels_for_gpus_are_not_looked_for_where_there_are_none():

@@ -51,6 +51,7 @@ def op_arguments(*, value: bool = True, rest: bool = False) -> tuple:
         torch.zeros(1, dtype=torch.int64) if rest else None,
         torch.zeros(sequences, dtype=torch.int32),
         True,
+        0,
         1,
     )
 

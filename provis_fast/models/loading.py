@@ -85,7 +85,8 @@ def load_model(
         hub (``"facebook/esm2_t6_8M_UR50D"``), or ``"antiberty"`` for the weights of the installed
         package of that name.
     device : str or torch.device
-        ``"auto"``: a GPU where there is one and the kernels for it were built, else the CPU.
+        ``"auto"``: the CPU. ``"cuda"``: a GPU, where the kernels for it were built; these have
+        never run on one yet, so compare with the CPU's results, and please report them.
     dtype : str or torch.dtype
         ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``.
     revision : str, optional
@@ -233,8 +234,8 @@ def _has_vocabulary(folder: Path) -> bool:
 
 
 def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if CUDA_BUILT and torch.cuda.is_available() else "cpu")
+    if device == "auto":  # not the GPU, until its kernels have been tested on one
+        return torch.device("cpu")
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -249,6 +250,11 @@ def _device(device: str | torch.device) -> torch.device:
         raise ArgumentError(
             f"device: {device!r} asked for, but this installation has kernels for the CPU only; "
             "use 'cpu' or 'auto'"
+        )
+    if found.type == "cuda":
+        logger.warning(
+            "the kernels for GPUs have been compiled and tested on the host, but have never run on "
+            "a GPU: compare with device='cpu' before you rely on them"
         )
     return found
 
