@@ -13,14 +13,17 @@
 #if defined(__CUDACC__)
 #define PROVIS_HD __device__ __forceinline__
 #define PROVIS_UNROLL _Pragma("unroll")
+#define PROVIS_NO_UNROLL _Pragma("unroll 1")
 #elif defined(PROVIS_FAST_CORE_CALLS)
 #define PROVIS_HD inline  // tests of the whole core compile in a third of the time
 #define PROVIS_UNROLL
+#define PROVIS_NO_UNROLL
 #else
 // Internal linkage and inlining: kernels of different instruction sets include this header, and
 // the linker must not take one's code for another's.
 #define PROVIS_HD inline __attribute__((always_inline))
 #define PROVIS_UNROLL
+#define PROVIS_NO_UNROLL
 #endif
 
 namespace provis {

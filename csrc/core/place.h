@@ -6,12 +6,14 @@
 
 namespace provis {
 
+// Tokens of a batch are fewer than 2^31, so 32 bits count those of a sequence; what is multiplied
+// by a stride has 64.
 struct Place {
   int64_t sequence;
   int64_t head;
   int64_t begin;  // first token of the sequence, counted over the batch
-  int64_t n;      // its tokens
-  int64_t first;  // first query of the block, counted within the sequence
+  int n;          // its tokens
+  int first;      // first query of the block, counted within the sequence
 };
 
 // The host does not know the lengths of packed sequences. Sequence s owns the blocks from
@@ -41,21 +43,24 @@ template <class Gpu>
 PROVIS_HD bool find_place(const Gpu& gpu, const TwoPassCall& call, const BlockIndex& index,
                           Place& place) {
   place.head = call.first_head + index.y;
+  int64_t first;
   if (call.cu_seqlens != nullptr) {
     place.sequence = find_sequence(gpu, call.cu_seqlens, call.sequences, index.x);
     const int64_t begin = call.cu_seqlens[place.sequence];
     const int64_t end = call.cu_seqlens[place.sequence + 1];
     if (begin < 0 || end > call.tokens) return false;
     place.begin = begin;
-    place.n = end - begin;
-    place.first = (index.x - begin / kBlockQueries - place.sequence) * kBlockQueries;
+    place.n = static_cast<int>(end - begin);
+    first = (index.x - begin / kBlockQueries - place.sequence) * kBlockQueries;
   } else {
     place.sequence = call.first_sequence + index.z;
     place.begin = place.sequence * call.length;
-    place.n = call.length;
-    place.first = index.x * kBlockQueries;
+    place.n = static_cast<int>(call.length);
+    first = index.x * kBlockQueries;
   }
-  return place.first >= 0 && place.first < place.n;
+  if (first < 0 || first >= place.n) return false;
+  place.first = static_cast<int>(first);
+  return true;
 }
 
 static PROVIS_HD bool is_allowed(const TwoPassCall& call, int64_t token) {
@@ -81,7 +86,7 @@ struct QueryRow {
   PROVIS_HD bool counts() const { return minus_lse != -INFINITY; }
 };
 
-static PROVIS_HD QueryRow query_row(const TwoPassCall& call, const Place& place, int64_t i) {
+static PROVIS_HD QueryRow query_row(const TwoPassCall& call, const Place& place, int i) {
   QueryRow row{-INFINITY, false, false};
   if (i >= place.n || !is_allowed(call, place.begin + i)) return row;
   const float lse =
@@ -103,21 +108,22 @@ struct KeyMasks {
 
 template <class Gpu>
 PROVIS_HD KeyMasks key_masks(const Gpu& gpu, const TwoPassCall& call, const Place& place,
-                             int64_t first_key) {
+                             int first_key) {
   KeyMasks masks;
-  const int64_t left = place.n - first_key;
+  const int left = place.n - first_key;
   masks.allowed = left >= kTileKeys ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
   masks.counted = masks.allowed;
   if (call.allowed == nullptr && call.residues == nullptr) return masks;
-  bool allowed[2], counted[2];
   PROVIS_UNROLL
   for (int half = 0; half < 2; ++half) {
-    const int64_t j = first_key + 32 * half + gpu.lane();
-    allowed[half] = j < place.n && is_allowed(call, place.begin + j);
-    counted[half] = allowed[half] && is_residue(call, place.begin + j);
+    const int j = first_key + 32 * half + gpu.lane();
+    const int64_t token = place.begin + (j < place.n ? j : 0);  // reads need no branch
+    const bool allowed = is_allowed(call, token) && j < place.n;
+    const bool counted = is_residue(call, token) && allowed;
+    const uint64_t all = gpu.ballot(allowed), some = gpu.ballot(counted);
+    masks.allowed = half == 0 ? all : masks.allowed | all << 32;
+    masks.counted = half == 0 ? some : masks.counted | some << 32;
   }
-  masks.allowed = uint64_t{gpu.ballot(allowed[1])} << 32 | gpu.ballot(allowed[0]);
-  masks.counted = uint64_t{gpu.ballot(counted[1])} << 32 | gpu.ballot(counted[0]);
   return masks;
 }
 
@@ -128,7 +134,7 @@ static PROVIS_HD bool tables_fit(const TwoPassCall& call, const Place& place) {
     const PropertyTable& table = call.properties[p];
     if (table.kind != PropertyKind::kPair) continue;
     const int64_t offset = table.pair_offsets[place.sequence];
-    const int64_t words = 2 * place.n * ((place.n + 31) / 32);
+    const int64_t words = int64_t{2} * place.n * ((place.n + 31) / 32);
     if (offset < 0 || offset + words > table.pair_words) return false;
   }
   return true;

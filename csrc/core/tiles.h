@@ -58,32 +58,76 @@ PROVIS_HD Rows rows_of(const TwoPassCall& call, const TensorView& view, bool vec
           call.head_size * kBytes, vectors};
 }
 
+// Bytes of a unit of 16 that belong to the row; the others are zero.
+static PROVIS_HD int bytes_of_unit(const Rows& rows, int offset) {
+  const int left = rows.bytes - offset;
+  return left < 0 ? 0 : left > 16 ? 16 : left;
+}
+
 // Copies 64 rows from `first` on, units of one chunk of their depth, to a tile of the given pitch.
 // Rows with keep(row) false are zero, and their memory is not touched. The copies are in flight
-// until gpu.wait(), or done already where rows are not aligned to 16 bytes.
-template <class Shape, class Element, class Gpu, class Keep>
-PROVIS_HD void load_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
+// until gpu.wait().
+template <class Shape, class Gpu, class Keep>
+PROVIS_HD void copy_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
                          int pitch, Keep keep) {
+  constexpr int kUnits = Shape::kUnits;
+  constexpr int kCopies = 64 * kUnits / kBlockThreads;
+  static_assert(64 * kUnits % kBlockThreads == 0, "all threads copy alike");
+  const auto copy_all = [&](auto next) {
+    int row = gpu.thread() / kUnits;
+    int unit = gpu.thread() % kUnits;
+    if constexpr (kCopies <= 4) {
+      PROVIS_UNROLL
+      for (int c = 0; c < kCopies; ++c) next(row, unit);
+    } else {
+      PROVIS_NO_UNROLL  // addresses of many copies would take many registers
+          for (int c = 0; c < kCopies; ++c) next(row, unit);
+    }
+  };
+  copy_all([&](int& row, int& unit) {
+    const int offset = (chunk * kUnits + unit) * 16;
+    const int bytes = keep(row) ? bytes_of_unit(rows, offset) : 0;
+    const char* from = rows.data + (first + row) * rows.stride + offset;
+    gpu.copy_async(tile + (row * pitch + unit) * 16, bytes > 0 ? from : rows.data, bytes);
+    row += kBlockThreads / kUnits;
+    if constexpr (kBlockThreads % kUnits != 0) {
+      unit += kBlockThreads % kUnits;
+      if (unit >= kUnits) {
+        unit -= kUnits;
+        ++row;
+      }
+    }
+  });
+}
+
+// The same element by element, where rows are not aligned to 16 bytes; done on return.
+template <class Shape, class Element, class Gpu, class Keep>
+PROVIS_HD void gather_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
+                           int pitch, Keep keep) {
   for (int u = gpu.thread(); u < 64 * Shape::kUnits; u += kBlockThreads) {
     const int row = u / Shape::kUnits;
     const int unit = u - row * Shape::kUnits;
     const int offset = (chunk * Shape::kUnits + unit) * 16;
-    int bytes = keep(row) ? rows.bytes - offset : 0;
-    bytes = bytes < 0 ? 0 : bytes > 16 ? 16 : bytes;
-    const char* from = bytes > 0 ? rows.data + (first + row) * rows.stride + offset : rows.data;
-    char* to = tile + (row * pitch + unit) * 16;
-    if (rows.vectors) {
-      gpu.copy_async(to, from, bytes);
-    } else {
-      const Element* elements = reinterpret_cast<const Element*>(from);
-      Element unit_of[Shape::kPerUnit];
-      PROVIS_UNROLL
-      for (int e = 0; e < Shape::kPerUnit; ++e) {
-        unit_of[e] = Element{};
-        if ((e + 1) * static_cast<int>(sizeof(Element)) <= bytes) unit_of[e] = elements[e];
-      }
-      gpu.store_unit(to, unit_of);
+    const int bytes = keep(row) ? bytes_of_unit(rows, offset) : 0;
+    const Element* from =
+        reinterpret_cast<const Element*>(rows.data + (first + row) * rows.stride + offset);
+    Element elements[Shape::kPerUnit];
+    PROVIS_UNROLL
+    for (int e = 0; e < Shape::kPerUnit; ++e) {
+      elements[e] = Element{};
+      if ((e + 1) * static_cast<int>(sizeof(Element)) <= bytes) elements[e] = from[e];
     }
+    gpu.store_unit(tile + (row * pitch + unit) * 16, elements);
+  }
+}
+
+template <class Shape, class Element, class Gpu, class Keep>
+PROVIS_HD void load_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
+                         int pitch, Keep keep) {
+  if (rows.vectors) {
+    copy_rows<Shape>(gpu, rows, first, chunk, tile, pitch, keep);
+  } else {
+    gather_rows<Shape, Element>(gpu, rows, first, chunk, tile, pitch, keep);
   }
 }
 

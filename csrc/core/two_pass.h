@@ -34,8 +34,10 @@ struct SharedLayout {
   int mass_slots;
 
   static constexpr int kColumnBytes = kBlockWarps * kTileKeys * 4;
+  static constexpr int kRowBytes = kBlockWarps * 2 * 4;  // which queries count
 
-  PROVIS_HD int counters_at() const { return query_bytes + 2 * stage_bytes + column_bytes; }
+  PROVIS_HD int rows_at() const { return query_bytes + 2 * stage_bytes + column_bytes; }
+  PROVIS_HD int counters_at() const { return rows_at() + kRowBytes; }
   PROVIS_HD int bytes() const { return counters_at() + 8 * (arc_slots + mass_slots); }
 };
 
@@ -49,16 +51,16 @@ PROVIS_HD SharedLayout shared_layout(const TwoPassCall& call) {
 
 // Adds biases to the scores, which have their final unit from here on.
 template <class Gpu>
-PROVIS_HD void add_biases(const Gpu& gpu, const TwoPassCall& call, const Place& place, int64_t i,
-                          int64_t first_key, float (&scores)[kLaneElements]) {
+PROVIS_HD void add_biases(const Gpu& gpu, const TwoPassCall& call, const Place& place, int i,
+                          int first_key, float (&scores)[kLaneElements]) {
   const float* relative =
       call.relative_bias == nullptr
           ? nullptr
           : call.relative_bias + place.head * call.bias_length + call.bias_length / 2;
   PROVIS_UNROLL
   for (int e = 0; e < kLaneElements; ++e) {
-    const int64_t query = i + 8 * ((e >> 1) & 1);
-    const int64_t key = first_key + column_of_element(gpu.lane(), e);
+    const int query = i + 8 * ((e >> 1) & 1);
+    const int key = first_key + column_of_element(gpu.lane(), e);
     float bias = 0;
     if (key < place.n && query < place.n) {
       if (call.additive != nullptr) bias = call.additive[place.begin + key];
@@ -75,13 +77,14 @@ struct TwoPassBlock {
   const Gpu& gpu;
   const TwoPassCall& call;
   Place place;
-  int64_t i;  // query of the lane's first row; its second is i + 8
+  int i;  // query of the lane's first row; its second is i + 8
   QueryRow row[2];
   Rows queries, keys;
   int chunks, query_pitch;
   char* query_tile;
   char* stages;
-  float* columns;  // [warps, keys]
+  float* columns;        // [warps, keys]
+  uint32_t* row_counts;  // [warps, 2]: bit 4 g, row g counts, or row g + 8
   Counters arcs, mass;
   RowTotals totals;
 
@@ -102,8 +105,13 @@ struct TwoPassBlock {
       if (row[r].not_finite) raise(gpu, call, place, kNotFinite);
       counts = counts || row[r].counts();
     }
-    if (!gpu.sync_or(counts)) return false;
     carve(shared);
+    PROVIS_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      const uint32_t bits = gpu.ballot(row[r].counts());
+      if (gpu.lane() == 0) row_counts[2 * gpu.warp() + r] = bits;
+    }
+    if (!gpu.sync_or(counts)) return false;
     walk_tiles();
     finish();
     return true;
@@ -116,6 +124,7 @@ struct TwoPassBlock {
     query_tile = shared;
     stages = query_tile + layout.query_bytes;
     columns = reinterpret_cast<float*>(stages + 2 * layout.stage_bytes);
+    row_counts = reinterpret_cast<uint32_t*>(shared + layout.rows_at());
     uint32_t* counters = reinterpret_cast<uint32_t*>(shared + layout.counters_at());
     arcs = {counters, counters + layout.arc_slots};
     counters += 2 * layout.arc_slots;
@@ -127,7 +136,7 @@ struct TwoPassBlock {
   }
 
   PROVIS_HD void load_queries() {
-    const auto counts = [&](int r) { return query_row(call, place, place.first + r).counts(); };
+    const auto counts = [&](int r) { return (row_counts[r >> 3] >> (4 * (r & 7)) & 1) != 0; };
     for (int chunk = 0; chunk < chunks; ++chunk) {
       load_rows<Shape, Element>(gpu, queries, place.first, chunk,
                                 query_tile + chunk * Shape::kUnits * 16, query_pitch, counts);
@@ -135,8 +144,8 @@ struct TwoPassBlock {
     gpu.commit();
   }
 
-  PROVIS_HD void load_keys(int64_t first_key, int chunk, int stage) {
-    const int64_t left = place.n - first_key;
+  PROVIS_HD void load_keys(int first_key, int chunk, int stage) {
+    const int left = place.n - first_key;
     const auto inside = [&](int r) { return r < left; };
     load_rows<Shape, Element>(gpu, keys, first_key, chunk, stages + stage * Shape::kStageBytes,
                               Shape::kKeyPitch, inside);
@@ -151,18 +160,23 @@ struct TwoPassBlock {
     QueryFragments<Shape> fragments;
     fragments.load(gpu, query_tile, query_pitch);
     int stage = 0;
-    for (int64_t first_key = 0; first_key < place.n; first_key += kTileKeys) {
-      const KeyMasks masks = key_masks(gpu, call, place, first_key);
-      const bool wanted =
-          kWeighted && call.entropy != nullptr ? masks.allowed != 0 : masks.counted != 0;
+    for (int first_key = 0; first_key < place.n; first_key += kTileKeys) {
+      KeyMasks masks{0, 0};
+      bool wanted = false;
       float scores[kLaneElements];
       PROVIS_UNROLL
       for (int e = 0; e < kLaneElements; ++e) scores[e] = 0;
       for (int chunk = 0; chunk < chunks; ++chunk) {
         const bool same_tile = chunk + 1 < chunks;
-        const int64_t next_key = same_tile ? first_key : first_key + kTileKeys;
+        const int next_key = same_tile ? first_key : first_key + kTileKeys;
         if (next_key < place.n) {
           load_keys(next_key, same_tile ? chunk + 1 : 0, stage ^ 1);
+        }
+        if (chunk == 0) {  // after the copies have begun, which take as long
+          masks = key_masks(gpu, call, place, first_key);
+          wanted = (kWeighted && call.entropy != nullptr ? masks.allowed : masks.counted) != 0;
+        }
+        if (next_key < place.n) {
           gpu.template wait<1>();
         } else {
           gpu.template wait<0>();
@@ -187,7 +201,7 @@ struct TwoPassBlock {
   }
 
   PROVIS_HD void tile_statistics(float (&scores)[kLaneElements], const KeyMasks& masks,
-                                 int64_t first_key) {
+                                 int first_key) {
     float unit = call.scale;
     if (call.additive != nullptr || call.relative_bias != nullptr) {
       add_biases(gpu, call, place, i, first_key, scores);
@@ -227,7 +241,7 @@ struct TwoPassBlock {
   }
 
   // The warps' column sums of one tile, in their order.
-  PROVIS_HD void fold_columns(int64_t first_key) {
+  PROVIS_HD void fold_columns(int first_key) {
     if (gpu.thread() >= kTileKeys) return;
     double sum = 0;
     PROVIS_UNROLL

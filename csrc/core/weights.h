@@ -54,14 +54,14 @@ static PROVIS_HD void add_row_masses(const float (&weights)[kLaneElements], RowT
 // Pairs whose bits are set, of rows i and i + 8.
 template <class Gpu>
 PROVIS_HD void add_pair_masses(const Gpu& gpu, const SequenceProperty& property, const Place& place,
-                               const Counters& mass, const float (&weights)[kLaneElements],
-                               int64_t i, int64_t first_key) {
+                               const Counters& mass, const float (&weights)[kLaneElements], int i,
+                               int first_key) {
   float known = 0, sum = 0;
-  const int64_t word = first_key >> 5;
+  const int word = first_key >> 5;
   PROVIS_UNROLL
   for (int row = 0; row < 2; ++row) {
     uint64_t valid = 0, set = 0;
-    const int64_t at = (i + 8 * row) * property.words + word;
+    const int64_t at = int64_t{i + 8 * row} * property.words + word;
     if (i + 8 * row < place.n) {
       valid = property.valid[at];
       set = property.set[at];
@@ -93,8 +93,7 @@ PROVIS_HD void add_pair_masses(const Gpu& gpu, const SequenceProperty& property,
 template <class Gpu>
 PROVIS_HD void add_class_pair_masses(const Gpu& gpu, const SequenceProperty& property,
                                      const Place& place, const Counters& mass,
-                                     const float (&weights)[kLaneElements], int64_t i,
-                                     int64_t first_key) {
+                                     const float (&weights)[kLaneElements], int i, int first_key) {
   int of_query[2];
   PROVIS_UNROLL
   for (int row = 0; row < 2; ++row) {
@@ -103,7 +102,7 @@ PROVIS_HD void add_class_pair_masses(const Gpu& gpu, const SequenceProperty& pro
   PROVIS_UNROLL
   for (int c = 0; c < 16; ++c) {
     const int first = 4 * (c >> 1) + (c & 1);
-    const int64_t j = first_key + column_of_element(gpu.lane(), first);
+    const int j = first_key + column_of_element(gpu.lane(), first);
     const int of_key = j < place.n ? property.labels[j] : -1;
     if (of_key < 0) continue;
     PROVIS_UNROLL
@@ -123,8 +122,8 @@ PROVIS_HD void add_class_pair_masses(const Gpu& gpu, const SequenceProperty& pro
 template <class Gpu>
 PROVIS_HD void add_separation_masses(const Gpu& gpu, const SequenceProperty& property,
                                      const Counters& mass, const float (&weights)[kLaneElements],
-                                     int64_t i, int64_t first_key) {
-  const int64_t ahead = first_key - (i - (gpu.lane() >> 2));  // of the warp's first query
+                                     int i, int first_key) {
+  const int ahead = first_key - (i - (gpu.lane() >> 2));  // of the warp's first query
   const bool near = ahead < property.near + kWarpRows && -ahead < property.near + kTileKeys;
   if (!near) return;  // the whole warp
   PROVIS_UNROLL
@@ -133,8 +132,8 @@ PROVIS_HD void add_separation_masses(const Gpu& gpu, const SequenceProperty& pro
     for (int b = 0; b < 2; ++b) {
       float sum = n >= 0 ? weights[n >= 0 ? 4 * n + b : 0] : 0.0f;
       if (n < 7) sum += weights[n < 7 ? 4 * (n + 1) + 2 + b : 0];
-      const int64_t offset = first_key + 8 * n + 2 * (gpu.lane() & 3) + b - i;
-      const int64_t distance = offset < 0 ? -offset : offset;
+      const int offset = first_key + 8 * n + 2 * (gpu.lane() & 3) + b - i;
+      const int distance = offset < 0 ? -offset : offset;
       const int64_t amount = fine_of(sum);
       if (distance >= property.near || amount == 0) continue;
       mass.add(gpu, property.channel + 1 + bin_of_separation(property, distance), amount);
@@ -146,7 +145,7 @@ PROVIS_HD void add_separation_masses(const Gpu& gpu, const SequenceProperty& pro
 template <class Gpu>
 PROVIS_HD void add_tile_properties(const Gpu& gpu, const TwoPassCall& call, const Place& place,
                                    const Counters& mass, const float (&weights)[kLaneElements],
-                                   int64_t i, int64_t first_key) {
+                                   int i, int first_key) {
   for (int p = 0; p < call.n_properties; ++p) {
     switch (call.properties[p].kind) {
       case PropertyKind::kPair:
@@ -169,7 +168,7 @@ PROVIS_HD void add_tile_properties(const Gpu& gpu, const TwoPassCall& call, cons
 // Whole warps come here, for 32 keys each.
 template <class Gpu>
 PROVIS_HD void add_column(const Gpu& gpu, const TwoPassCall& call, const Place& place,
-                          const Counters& mass, int64_t j, double column) {
+                          const Counters& mass, int j, double column) {
   const bool inside = j < place.n;
   const int64_t fixed = inside ? fixed_of(column) : 0;
   if (call.received != nullptr && fixed != 0) {
@@ -202,7 +201,7 @@ PROVIS_HD void add_column(const Gpu& gpu, const TwoPassCall& call, const Place& 
 // Mass, query classes and entropy of the lane's two rows, once all tiles are done.
 template <class Gpu>
 PROVIS_HD void add_rows(const Gpu& gpu, const TwoPassCall& call, const Place& place,
-                        const Counters& mass, const RowTotals& totals, int64_t i) {
+                        const Counters& mass, const RowTotals& totals, int i) {
   double sum[2], entropy[2];
   PROVIS_UNROLL
   for (int row = 0; row < 2; ++row) {

@@ -68,8 +68,11 @@ void expect_sizes(const AttentionCall& call) {
              std::to_string(call.bin_starts[b]) + " as bin " + std::to_string(b));
     }
   }
-  if (call.tokens > INT32_MAX || call.sequences > INT32_MAX || call.heads > INT32_MAX) {
-    refuse("tokens, sequences, heads: expected less than 2^31 of each");
+  constexpr int64_t kMost = INT32_MAX - kBlockQueries - kTileKeys;  // room to look beyond the end
+  if (call.tokens > kMost || call.sequences > kMost || call.heads > kMost) {
+    refuse("tokens, sequences, heads: expected at most " + std::to_string(kMost) + ", got " +
+           std::to_string(call.tokens) + ", " + std::to_string(call.sequences) + " and " +
+           std::to_string(call.heads));
   }
 }
 

@@ -12,9 +12,9 @@ namespace provis::cuda {
 // Blocks that a multiprocessor shall hold at once: the most that costs no register spill.
 template <int kDepth, bool kWeighted>
 constexpr int resident_blocks() {
-  if (!kWeighted) return 4;
+  if (!kWeighted) return kDepth <= 64 ? 4 : 3;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  return kDepth <= 128 ? 3 : 2;
+  return kDepth <= 64 ? 3 : 2;
 #else
   return 2;
 #endif
