@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_kernels_stay_in_registers(architecture):
     usage = cuobjdump("-res-usage", "-arch", architecture)
     lines = usage.splitlines()
     seen = set()
-    for name, resources in zip(lines, lines[1:], strict=False):
+    for name, resources in pairwise(lines):
         kernel = kernel_of(name) if "Function" in name else None
         if kernel is None:
             continue
