@@ -18,6 +18,7 @@ struct CudaGpu {
   __device__ __forceinline__ int warp() const { return static_cast<int>(threadIdx.x >> 5); }
 
   __device__ __forceinline__ void sync() const { __syncthreads(); }
+  __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
   __device__ __forceinline__ bool sync_or(bool x) const { return __syncthreads_or(x) != 0; }
 
   __device__ __forceinline__ uint32_t ballot(bool x) const { return __ballot_sync(kAll, x); }

@@ -12,6 +12,7 @@
 #include "fake_gpu.h"
 
 int check_core_parts();  // core_part_tests.cpp
+int check_candidates();  // candidate_tests.cpp
 
 namespace {
 
@@ -334,7 +335,7 @@ void grids() {
 }  // namespace
 
 int main() {
-  failures += check_core_parts();
+  failures += check_core_parts() + check_candidates();
   shapes();
   many_counters();
   not_finite();

@@ -88,6 +88,7 @@ class Gpu {
   int warp() const { return thread_ >> 5; }
 
   void sync() const { block_.barrier.wait(); }
+  void sync_warp() const { warp_.barrier.wait(); }
   bool sync_or(bool x) const {
     std::atomic<bool>& any = block_.any[or_turn_];
     or_turn_ ^= 1;
