@@ -79,9 +79,9 @@ PROVIS_HD void copy_rows(const Gpu& gpu, const Rows& rows, int64_t first, int ch
     if constexpr (kCopies <= 4) {
       PROVIS_UNROLL
       for (int c = 0; c < kCopies; ++c) next(row, unit);
-    } else {
-      PROVIS_NO_UNROLL  // addresses of many copies would take many registers
-          for (int c = 0; c < kCopies; ++c) next(row, unit);
+    } else {  // addresses of many copies would take many registers
+      PROVIS_NO_UNROLL
+      for (int c = 0; c < kCopies; ++c) next(row, unit);
     }
   };
   copy_all([&](int& row, int& unit) {

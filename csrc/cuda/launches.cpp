@@ -12,8 +12,6 @@ namespace {
 
 constexpr int64_t kMaxGridX = 2147483647;
 constexpr int64_t kMaxGridYZ = 65535;
-// Every GPU from compute capability 8.0 gives a block 99 KiB; the launch keeps a little of it.
-constexpr int64_t kMaxSharedBytes = 98304;
 // More counters than this cost resident blocks; counting arcs in global memory costs less.
 constexpr int64_t kMaxArcCounterBytes = 16384;
 constexpr int kDepths[] = {16, 32, 64, 96, 128, 256};

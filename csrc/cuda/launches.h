@@ -8,6 +8,11 @@
 
 namespace provis::cuda {
 
+// Every GPU from compute capability 8.0 gives a block 99 KiB, of which a launch takes up to 96;
+// what is beyond 48 has to be asked for.
+constexpr int64_t kMaxSharedBytes = 98304;
+constexpr int64_t kSharedBytesForAsking = 49152;
+
 struct Launch {
   TwoPassCall call;
   bool weighted;         // else arcs alone, without exponentials

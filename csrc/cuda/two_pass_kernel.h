@@ -32,10 +32,12 @@ __global__ void __launch_bounds__(kBlockThreads, (resident_blocks<kDepth, kWeigh
 template <class Element, int kDepth, bool kWeighted>
 cudaError_t start(const Launch& launch, cudaStream_t stream) {
   const void* kernel = reinterpret_cast<const void*>(&two_pass_kernel<Element, kDepth, kWeighted>);
-  const int shared_bytes = static_cast<int>(launch.shared_bytes);
-  const cudaError_t granted =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  if (granted != cudaSuccess) return granted;
+  if (launch.shared_bytes > kSharedBytesForAsking) {
+    // Always the same number: another thread may launch the kernel between here and there.
+    const cudaError_t granted = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kMaxSharedBytes));
+    if (granted != cudaSuccess) return granted;
+  }
   const dim3 grid(static_cast<unsigned>(launch.blocks[0]), static_cast<unsigned>(launch.blocks[1]),
                   static_cast<unsigned>(launch.blocks[2]));
   void* arguments[] = {const_cast<TwoPassCall*>(&launch.call)};
