@@ -100,31 +100,41 @@ static PROVIS_HD QueryRow query_row(const TwoPassCall& call, const Place& place,
   return row;
 }
 
-// Which of 64 keys may be attended, and which of them count.
+// Which of the 64 keys of a tile may be attended, and which of them count.
 struct KeyMasks {
   uint64_t allowed;
   uint64_t counted;
 };
 
+static PROVIS_HD bool has_key_masks(const TwoPassCall& call) {
+  return call.allowed != nullptr || call.residues != nullptr;
+}
+
+// Before a barrier: two warps read the masks of 32 keys each, for all. words: [2, 2], by half of
+// the tile allowed and counted.
 template <class Gpu>
-PROVIS_HD KeyMasks key_masks(const Gpu& gpu, const TwoPassCall& call, const Place& place,
-                             int first_key) {
-  KeyMasks masks;
-  const int left = place.n - first_key;
-  masks.allowed = left >= kTileKeys ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
-  masks.counted = masks.allowed;
-  if (call.allowed == nullptr && call.residues == nullptr) return masks;
-  PROVIS_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    const int j = first_key + 32 * half + gpu.lane();
-    const int64_t token = place.begin + (j < place.n ? j : 0);  // reads need no branch
-    const bool allowed = is_allowed(call, token) && j < place.n;
-    const bool counted = is_residue(call, token) && allowed;
-    const uint64_t all = gpu.ballot(allowed), some = gpu.ballot(counted);
-    masks.allowed = half == 0 ? all : masks.allowed | all << 32;
-    masks.counted = half == 0 ? some : masks.counted | some << 32;
+PROVIS_HD void share_key_masks(const Gpu& gpu, const TwoPassCall& call, const Place& place,
+                               int first_key, uint32_t* words) {
+  if (!has_key_masks(call) || gpu.warp() >= 2) return;
+  const int j = first_key + gpu.thread();
+  const int64_t token = place.begin + (j < place.n ? j : 0);  // reads need no branch
+  const bool allowed = is_allowed(call, token) && j < place.n;
+  const bool counted = is_residue(call, token) && allowed;
+  const uint32_t all = gpu.ballot(allowed), some = gpu.ballot(counted);
+  if (gpu.lane() != 0) return;
+  words[2 * gpu.warp()] = all;
+  words[2 * gpu.warp() + 1] = some;
+}
+
+// After the barrier.
+static PROVIS_HD KeyMasks key_masks(const TwoPassCall& call, const Place& place, int first_key,
+                                    const uint32_t* words) {
+  if (has_key_masks(call)) {
+    return {uint64_t{words[2]} << 32 | words[0], uint64_t{words[3]} << 32 | words[1]};
   }
-  return masks;
+  const int left = place.n - first_key;
+  const uint64_t all = left >= kTileKeys ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+  return {all, all};
 }
 
 // Whether all that is read by sequence length stays within its table: bitmaps, the relative bias.

@@ -35,9 +35,11 @@ struct SharedLayout {
 
   static constexpr int kColumnBytes = kBlockWarps * kTileKeys * 4;
   static constexpr int kRowBytes = kBlockWarps * 2 * 4;  // which queries count
+  static constexpr int kMaskBytes = 2 * 2 * 4;           // which keys of the tile
 
   PROVIS_HD int rows_at() const { return query_bytes + 2 * stage_bytes + column_bytes; }
-  PROVIS_HD int counters_at() const { return rows_at() + kRowBytes; }
+  PROVIS_HD int masks_at() const { return rows_at() + kRowBytes; }
+  PROVIS_HD int counters_at() const { return masks_at() + kMaskBytes; }
   PROVIS_HD int bytes() const { return counters_at() + 8 * (arc_slots + mass_slots); }
 };
 
@@ -84,6 +86,7 @@ struct TwoPassBlock {
   char* query_tile;
   char* stages;
   float* columns;        // [warps, keys]
+  uint32_t* mask_words;  // share_key_masks()
   uint32_t* row_counts;  // [warps, 2]: bit 4 g, row g counts, or row g + 8
   Counters arcs, mass;
   RowTotals totals;
@@ -124,6 +127,7 @@ struct TwoPassBlock {
     query_tile = shared;
     stages = query_tile + layout.query_bytes;
     columns = reinterpret_cast<float*>(stages + 2 * layout.stage_bytes);
+    mask_words = reinterpret_cast<uint32_t*>(shared + layout.masks_at());
     row_counts = reinterpret_cast<uint32_t*>(shared + layout.rows_at());
     uint32_t* counters = reinterpret_cast<uint32_t*>(shared + layout.counters_at());
     arcs = {counters, counters + layout.arc_slots};
@@ -172,16 +176,17 @@ struct TwoPassBlock {
         if (next_key < place.n) {
           load_keys(next_key, same_tile ? chunk + 1 : 0, stage ^ 1);
         }
-        if (chunk == 0) {  // after the copies have begun, which take as long
-          masks = key_masks(gpu, call, place, first_key);
-          wanted = (kWeighted && call.entropy != nullptr ? masks.allowed : masks.counted) != 0;
-        }
+        if (chunk == 0) share_key_masks(gpu, call, place, first_key, mask_words);
         if (next_key < place.n) {
           gpu.template wait<1>();
         } else {
           gpu.template wait<0>();
         }
-        gpu.sync();  // these keys are there
+        gpu.sync();  // these keys are there, and their masks
+        if (chunk == 0) {
+          masks = key_masks(call, place, first_key, mask_words);
+          wanted = (kWeighted && call.entropy != nullptr ? masks.allowed : masks.counted) != 0;
+        }
         if (wanted) {
           const char* tile = stages + stage * Shape::kStageBytes;
           if constexpr (Shape::kTensorCores) {

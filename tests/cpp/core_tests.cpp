@@ -211,6 +211,12 @@ void shapes() {
   longer.thresholds = {0.01, 0.3, 1.0, 0.05};
   longer.masks = true;
   run_case(longer, seed++, "333 tokens");
+  for (DType dtype :
+       {DType::kFloat32, DType::kBFloat16}) {  // scores up to 50, as trained models have
+    Shape sharp = shape_of(dtype, 64, 64, {150});
+    sharp.sharpness = 12;
+    run_case(sharp, seed++, "sharp");
+  }
   longer.lengths = std::vector<int>(70, 3);
   run_case(longer, seed, "70 sequences");
 }
