@@ -4,7 +4,9 @@ The extension neither links nor includes torch, so one build serves every torch 
 
 Environment:
     PROVIS_FAST_CUDA=0|1|auto   build the CUDA part: never, always, where nvcc is found (default).
-                                This release has no CUDA part: 1 is refused.
+    PROVIS_FAST_CUDA_ARCHITECTURES   CMake's list of architectures; default "80-real;90", SASS for
+                                A100 and H100 and PTX for what comes after them.
+    CUDACXX                     path of nvcc; default: on PATH, or in /usr/local/cuda.
     PROVIS_FAST_WERROR=1        treat compiler warnings as errors.
     PROVIS_FAST_BUILD_TYPE      CMake build type; default Release.
 """
@@ -12,6 +14,7 @@ Environment:
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +23,12 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+
+
+def find_nvcc() -> str | None:
+    """Path of the CUDA compiler; None where there is none."""
+    named = os.environ.get("CUDACXX")
+    return shutil.which(named or "nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 
 class CMakeBuild(build_ext):
@@ -31,8 +40,12 @@ class CMakeBuild(build_ext):
         cuda = os.environ.get("PROVIS_FAST_CUDA", "auto")
         if cuda not in ("0", "1", "auto"):
             raise SystemExit(f"PROVIS_FAST_CUDA: expected 0, 1 or auto, got {cuda!r}")
-        if cuda == "1":
-            raise SystemExit("PROVIS_FAST_CUDA=1: this release has no CUDA part; use 0 or auto")
+        nvcc = find_nvcc() if cuda != "0" else None
+        if cuda == "1" and nvcc is None:
+            raise SystemExit(
+                "PROVIS_FAST_CUDA=1: expected nvcc on PATH, in /usr/local/cuda or as CUDACXX, got "
+                "none; install the CUDA toolkit 12 or later, or use 0 or auto"
+            )
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = Path(self.build_temp).resolve() / "cmake"
         build.mkdir(parents=True, exist_ok=True)
@@ -55,9 +68,21 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
+        if nvcc is not None:
+            architectures = os.environ.get("PROVIS_FAST_CUDA_ARCHITECTURES", "80-real;90")
+            configure += [
+                "-DPROVIS_FAST_CUDA=ON",
+                f"-DCMAKE_CUDA_COMPILER={nvcc}",
+                f"-DCMAKE_CUDA_ARCHITECTURES={architectures}",
+            ]
         self._run(configure, "configure")
         self._run(["cmake", "--build", str(build), "--target", "_C"], "build")
-        print(f"provis_fast: built the CPU part ({output}); CUDA part: not in this release")
+        parts = "the CPU part; no CUDA part"
+        if nvcc is not None:
+            parts = f"the CPU part and the CUDA part ({nvcc}; {architectures})"
+        elif cuda == "auto":
+            parts += ", as there is no nvcc"
+        print(f"provis_fast: built {parts}, in {output}")
 
     @staticmethod
     def _run(command: list[str], step: str) -> None:
@@ -70,7 +95,8 @@ class CMakeBuild(build_ext):
         except subprocess.CalledProcessError as error:
             raise SystemExit(
                 f"provis_fast: the {step} step failed (exit status {error.returncode}); a C++17 "
-                "compiler with OpenMP (GCC 10 or Clang 14 and later) is needed; see above"
+                "compiler with OpenMP (GCC 10 or Clang 14 and later) is needed, and for the CUDA "
+                "part, which PROVIS_FAST_CUDA=0 leaves out, the CUDA toolkit 12 or later; see above"
             ) from None
 
 

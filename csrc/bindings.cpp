@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "provis/attention_statistics.h"
+#if defined(PROVIS_FAST_WITH_CUDA)
+#include "provis/attention_statistics_cuda.h"
+#endif
 
 namespace py = pybind11;
 
@@ -103,16 +106,23 @@ std::vector<provis::Property> properties_of(const provis::AttentionCall& call,
   return properties;
 }
 
-// `strides` of query, key, value and output; empty where there is none. `dtype` counts as DType.
-void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
-                          const std::array<Address, kSlots>& addresses, int64_t sequences,
-                          int64_t bias_length, double scale, const std::vector<int>& kinds,
-                          const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
-                          const std::vector<int32_t>& bin_starts,
-                          const std::vector<double>& thresholds, int64_t arc_capacity,
-                          int num_threads) {
-  const Tensors tensors(addresses);
+// A call and what its pointers point to.
+struct PreparedCall {
   provis::AttentionCall call;
+  std::vector<provis::Property> properties;
+};
+
+// `strides` of query, key, value and output; empty where there is none. `dtype` counts as DType.
+// The call points into bin_starts, thresholds and its own properties.
+PreparedCall prepare(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+                     const std::array<Address, kSlots>& addresses, int64_t sequences,
+                     int64_t bias_length, double scale, const std::vector<int>& kinds,
+                     const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                     const std::vector<int32_t>& bin_starts, const std::vector<double>& thresholds,
+                     int64_t arc_capacity) {
+  const Tensors tensors(addresses);
+  PreparedCall prepared;
+  provis::AttentionCall& call = prepared.call;
   call.dtype = static_cast<provis::DType>(dtype);
   call.sequences = sequences;
   call.cu_seqlens = tensors.at<const int32_t>(kCuSeqlens);
@@ -136,10 +146,9 @@ void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes,
   call.relative_bias = tensors.at<const float>(kRelativeBias);
   call.bias_length = bias_length;
   call.scale = scale;
-  const std::vector<provis::Property> properties =
-      properties_of(call, tensors, kinds, rows, classes, pair_words);
-  call.properties = properties.data();
-  call.n_properties = static_cast<int>(properties.size());
+  prepared.properties = properties_of(call, tensors, kinds, rows, classes, pair_words);
+  call.properties = prepared.properties.data();  // stays where it is when the struct is moved
+  call.n_properties = static_cast<int>(prepared.properties.size());
   call.bin_starts = bin_starts.data();
   call.n_bins = static_cast<int>(bin_starts.size());
   call.thresholds = thresholds.data();
@@ -153,11 +162,47 @@ void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes,
   call.arc_total = tensors.at<int64_t>(kArcTotal);
   call.arc_capacity = arc_capacity;
   call.flags = tensors.at<int32_t>(kFlags);
-  call.num_threads = std::max(1, num_threads);
-
-  const py::gil_scoped_release release;
-  provis::attention_statistics_cpu(call);
+  return prepared;
 }
+
+void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+                          const std::array<Address, kSlots>& addresses, int64_t sequences,
+                          int64_t bias_length, double scale, const std::vector<int>& kinds,
+                          const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                          const std::vector<int32_t>& bin_starts,
+                          const std::vector<double>& thresholds, int64_t arc_capacity,
+                          int num_threads) {
+  PreparedCall prepared =
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
+              pair_words, bin_starts, thresholds, arc_capacity);
+  prepared.call.num_threads = std::max(1, num_threads);
+  const py::gil_scoped_release release;
+  provis::attention_statistics_cpu(prepared.call);
+}
+
+#if defined(PROVIS_FAST_WITH_CUDA)
+// Addresses are on the device that is current; `lse_strides` of sequence, head and token.
+void attention_statistics_cuda(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+                               const std::array<Address, kSlots>& addresses, int64_t sequences,
+                               int64_t bias_length, double scale, const std::vector<int>& kinds,
+                               const Sizes& rows, const std::vector<int>& classes,
+                               int64_t pair_words, const std::vector<int32_t>& bin_starts,
+                               const std::vector<double>& thresholds, int64_t arc_capacity,
+                               Address stream, Address lse,
+                               const std::array<int64_t, 3>& lse_strides) {
+  const PreparedCall prepared =
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
+              pair_words, bin_starts, thresholds, arc_capacity);
+  provis::CudaLaunch launch;
+  launch.stream = reinterpret_cast<void*>(stream);
+  launch.lse = reinterpret_cast<const float*>(lse);
+  launch.lse_batch_stride = lse_strides[0];
+  launch.lse_head_stride = lse_strides[1];
+  launch.lse_token_stride = lse_strides[2];
+  const py::gil_scoped_release release;
+  provis::attention_statistics_cuda(prepared.call, launch);
+}
+#endif
 
 py::dict cpu_info() {
   py::dict info;
@@ -188,6 +233,13 @@ PYBIND11_MODULE(_C, m) {
         py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
         py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
         py::arg("arc_capacity"), py::arg("num_threads"));
+#if defined(PROVIS_FAST_WITH_CUDA)
+  m.def("attention_statistics_cuda", &attention_statistics_cuda, py::arg("dtype"), py::arg("shape"),
+        py::arg("strides"), py::arg("tensors"), py::arg("sequences"), py::arg("bias_length"),
+        py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
+        py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
+        py::arg("arc_capacity"), py::arg("stream"), py::arg("lse"), py::arg("lse_strides"));
+#endif
   m.def("cpu_info", &cpu_info, "Instruction sets: selected, and available ones, best first.");
   m.def("build_info", &build_info, "Version, compiler and parts of this build.");
 }

@@ -8,12 +8,22 @@
 
 #include "provis/attention_statistics.h"
 
+// Functions of the shared core: device code for nvcc, plain host code for everybody else, so that
+// host tests run the very source that the kernels are made of.
 #if defined(__CUDACC__)
-#define PROVIS_HD __host__ __device__ __forceinline__
+#define PROVIS_HD __device__ __forceinline__
+#define PROVIS_UNROLL _Pragma("unroll")
+#define PROVIS_NO_UNROLL _Pragma("unroll 1")
+#elif defined(PROVIS_FAST_CORE_CALLS)
+#define PROVIS_HD inline  // tests of the whole core compile in a third of the time
+#define PROVIS_UNROLL
+#define PROVIS_NO_UNROLL
 #else
 // Internal linkage and inlining: kernels of different instruction sets include this header, and
 // the linker must not take one's code for another's.
 #define PROVIS_HD inline __attribute__((always_inline))
+#define PROVIS_UNROLL
+#define PROVIS_NO_UNROLL
 #endif
 
 namespace provis {
@@ -31,10 +41,28 @@ struct SequenceProperty {
   int64_t words;
   const uint8_t* bin_of;  // [near] bin of a separation below `near`; above it the last bin
   int64_t near;
+  const int32_t* bin_starts;  // [classes]; used where there is no table bin_of
 };
 
 static PROVIS_HD bool bit_of(const uint32_t* row, int64_t j) {
   return (row[j >> 5] >> (j & 31)) & 1u;
+}
+
+// Bin of a separation: the last one that begins at or below it.
+static PROVIS_HD int bin_of_separation(const SequenceProperty& p, int64_t distance) {
+  if (distance >= p.near) return p.classes - 1;
+  if (p.bin_of != nullptr) return p.bin_of[distance];
+  int low = 0;
+  for (int size = p.classes; size > 1;) {
+    const int half = size >> 1;
+    if (p.bin_starts[low + half] <= distance) {
+      low += half;
+      size -= half;
+    } else {
+      size = half;
+    }
+  }
+  return low;
 }
 
 // Calls add(channel, amount) for every channel but 0 that the pair adds to.
@@ -75,8 +103,7 @@ static PROVIS_HD void add_pair(const SequenceProperty& p, int64_t i, int64_t j, 
     case PropertyKind::kSeparation: {
       const int64_t distance = i > j ? i - j : j - i;
       add(p.channel, int64_t{1});
-      const int bin = distance < p.near ? p.bin_of[distance] : p.classes - 1;
-      add(p.channel + 1 + bin, int64_t{1});
+      add(p.channel + 1 + bin_of_separation(p, distance), int64_t{1});
       return;
     }
   }

@@ -1,0 +1,48 @@
+// The statistics of attention_statistics.h on an NVIDIA GPU (compute capability 8.0 and later).
+//
+// The vendor's attention has computed the output and the log-sum-exp of every row; the kernel
+// multiplies queries by keys again, on the tensor cores, and with the log-sum-exp known each
+// attention weight is final as soon as its score is. It needs neither torch nor CUDA headers.
+#pragma once
+
+#include <cstdint>
+
+#include "provis/attention_statistics.h"
+
+namespace provis {
+
+// Where a call runs, and what is known already: the log-sum-exp (natural log) of every row over
+// all keys that it may attend to. The element of (sequence s, head h, token t of the sequence):
+//   batched  lse[s * lse_batch_stride + h * lse_head_stride + t * lse_token_stride]
+//   packed   lse[h * lse_head_stride + (cu_seqlens[s] + t) * lse_token_stride]
+struct CudaLaunch {
+  void* stream = nullptr;  // cudaStream_t
+  const float* lse = nullptr;
+  int64_t lse_batch_stride = 0;
+  int64_t lse_head_stride = 0;
+  int64_t lse_token_stride = 0;
+};
+
+// Adds the statistics of one attention layer into accumulators in device memory.
+//
+// Every pointer of `call` points to memory of the current device, but thresholds, bin_starts and
+// the array `properties` itself (whose tables are on the device). call.value and call.output must
+// be null: no output is computed. call.lse and call.num_threads are ignored. Inputs are float32
+// (multiplied in float32, never TF32), bfloat16 or float16 (products summed in float32).
+//
+// Nothing is allocated and nothing waits for the device: the call returns after the launch, on the
+// given stream, and can be captured in a graph. Results are the same bits from run to run; the list
+// of arcs has no particular order.
+//
+// A pair is an arc where scale * q . k + biases - lse >= log(threshold) in float32, with a single
+// rounding where there is no bias. A row with a log-sum-exp of -inf attends to nothing; NaN or +inf
+// there, or a NaN score, raises kNotFinite for the sequence if the query is allowed. The host
+// cannot see what stands in device memory: cu_seqlens has to ascend from 0 to `tokens`; where
+// pair_offsets leave `pairs`, or a packed sequence is longer than relative_bias reaches, kNotFinite
+// is raised too and nothing is read from outside.
+//
+// Throws std::invalid_argument where the call does not fit, and std::runtime_error with CUDA's
+// message where the launch fails.
+void attention_statistics_cuda(const AttentionCall& call, const CudaLaunch& launch);
+
+}  // namespace provis
