@@ -3,7 +3,8 @@
 The extension neither links nor includes torch, so one build serves every torch version.
 
 Environment:
-    PROVIS_FAST_CUDA=0|1|auto   build the CUDA part: never, always, where nvcc is found (default).
+    PROVIS_FAST_CUDA=0|1|auto   build the CUDA part: never, always, where nvcc is found and can
+                                build it (default).
     PROVIS_FAST_CUDA_ARCHITECTURES   CMake's list of architectures; default "80-real;90", SASS for
                                 A100 and H100 and PTX for what comes after them.
     CUDACXX                     path of nvcc; default: on PATH, or in /usr/local/cuda.
@@ -68,21 +69,35 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
+        architectures = os.environ.get("PROVIS_FAST_CUDA_ARCHITECTURES", "80-real;90")
+        parts = "the CPU part; no CUDA part" + (", as there is no nvcc" if cuda == "auto" else "")
+        done = False
         if nvcc is not None:
-            architectures = os.environ.get("PROVIS_FAST_CUDA_ARCHITECTURES", "80-real;90")
-            configure += [
+            with_cuda = [
+                *configure,
                 "-DPROVIS_FAST_CUDA=ON",
                 f"-DCMAKE_CUDA_COMPILER={nvcc}",
                 f"-DCMAKE_CUDA_ARCHITECTURES={architectures}",
             ]
+            try:
+                self._build(with_cuda, build)
+                done = True
+                parts = f"the CPU part and the CUDA part ({nvcc}; {architectures})"
+            except SystemExit as error:
+                if cuda == "1":
+                    raise
+                # A toolkit that does not fit the compiler must not cost the CPU part.
+                parts = f"the CPU part; no CUDA part, as it could not be built with {nvcc}"
+                print(f"{error}\nprovis_fast: going on without the CUDA part", file=sys.stderr)
+                shutil.rmtree(build)
+                build.mkdir()
+        if not done:
+            self._build(configure, build)
+        print(f"provis_fast: built {parts}, in {output}")
+
+    def _build(self, configure: list[str], build: Path) -> None:
         self._run(configure, "configure")
         self._run(["cmake", "--build", str(build), "--target", "_C"], "build")
-        parts = "the CPU part; no CUDA part"
-        if nvcc is not None:
-            parts = f"the CPU part and the CUDA part ({nvcc}; {architectures})"
-        elif cuda == "auto":
-            parts += ", as there is no nvcc"
-        print(f"provis_fast: built {parts}, in {output}")
 
     @staticmethod
     def _run(command: list[str], step: str) -> None:
