@@ -28,6 +28,23 @@
 
 namespace provis {
 
+// Whether the table is there that a property of this kind is read from. For the host.
+static inline bool has_table(const Property& property) {
+  switch (property.kind) {
+    case PropertyKind::kKeyClass:
+    case PropertyKind::kQueryClass:
+    case PropertyKind::kClassPair:
+      return property.labels != nullptr;
+    case PropertyKind::kKeyValue:
+      return property.values != nullptr;
+    case PropertyKind::kPair:
+      return property.pairs != nullptr && property.pair_offsets != nullptr;
+    case PropertyKind::kSeparation:
+      return true;
+  }
+  return false;
+}
+
 // A property as seen from one sequence: tables begin at its first token.
 struct SequenceProperty {
   PropertyKind kind;

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "core/channels.h"
+
 namespace provis {
 namespace cpu {
 namespace {
@@ -107,23 +109,6 @@ int64_t longest_sequence(const AttentionCall& call) {
     longest = std::max(longest, sequence_length(call, s));
   }
   return longest;
-}
-
-// Whether the table is there that a property of this kind is read from.
-bool has_table(const Property& property) {
-  switch (property.kind) {
-    case PropertyKind::kKeyClass:
-    case PropertyKind::kQueryClass:
-    case PropertyKind::kClassPair:
-      return property.labels != nullptr;
-    case PropertyKind::kKeyValue:
-      return property.values != nullptr;
-    case PropertyKind::kPair:
-      return property.pairs != nullptr && property.pair_offsets != nullptr;
-    case PropertyKind::kSeparation:
-      return true;
-  }
-  return false;
 }
 
 void check_property(const AttentionCall& call, const Property& property) {

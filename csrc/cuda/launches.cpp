@@ -74,22 +74,6 @@ void expect_sizes(const AttentionCall& call) {
   }
 }
 
-bool has_table(const Property& property) {
-  switch (property.kind) {
-    case PropertyKind::kKeyClass:
-    case PropertyKind::kQueryClass:
-    case PropertyKind::kClassPair:
-      return property.labels != nullptr;
-    case PropertyKind::kKeyValue:
-      return property.values != nullptr;
-    case PropertyKind::kPair:
-      return property.pairs != nullptr && property.pair_offsets != nullptr;
-    case PropertyKind::kSeparation:
-      return true;
-  }
-  return false;
-}
-
 PropertyTable table_of(const AttentionCall& call, const Property& property, int slot) {
   if (!has_table(property)) {
     refuse(
