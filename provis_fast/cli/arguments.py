@@ -253,7 +253,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         help="what the sites of a TAPE data set are (default: told by its name)",
     )
     running = analyze.add_argument_group("running")
-    running.add_argument("--device", default="auto", help="default: auto")
+    running.add_argument("--device", default="auto", help="cpu, cuda, or auto: the CPU (default)")
     running.add_argument("--dtype", default="float32", help="default: float32")
     running.add_argument("--revision", help="revision of a model on the hub")
     running.add_argument("--threads", type=threads, metavar="N", help="default: as torch chooses")
