@@ -100,11 +100,27 @@ PROVIS_HD int64_t reserve_list(const Gpu& gpu, const TwoPassCall& call, int mine
   return gpu.shuffle(at, 31) + before - mine;
 }
 
-// All arcs of one tile of 16 queries x 64 keys. The whole warp comes here.
+// Writes one arc to the list, if there is room.
+template <class Gpu>
+PROVIS_HD void list_arc(const Gpu& gpu, const TwoPassCall& call, const Place& place, int64_t at,
+                        int i, int j, float x) {
+  if (at >= call.arc_capacity) {
+    raise(gpu, call, place, kArcOverflow);
+    return;
+  }
+  int32_t* entry = call.arc_index + 4 * at;
+  entry[0] = static_cast<int32_t>(place.sequence);
+  entry[1] = static_cast<int32_t>(place.head);
+  entry[2] = i;
+  entry[3] = j;
+  call.arc_weight[at] = exp_of(gpu, x);
+}
+
+// All arcs of one tile of 16 queries, from `first_query` on, x 64 keys. The whole warp comes here.
 template <class Gpu>
 PROVIS_HD void tile_arcs(const Gpu& gpu, const TwoPassCall& call, const Place& place,
-                         const Counters& counters, const LaneScores& lane, int first_key,
-                         uint64_t counted_keys) {
+                         const Counters& counters, const LaneScores& lane, int first_query,
+                         int first_key, uint64_t counted_keys) {
   if (!gpu.any(may_have_arcs(gpu, lane, call.least_log_threshold))) return;
   bool not_finite = false;
   uint32_t found = find_arcs(gpu, lane, lane_columns(counted_keys, gpu.lane()),
@@ -116,21 +132,10 @@ PROVIS_HD void tile_arcs(const Gpu& gpu, const TwoPassCall& call, const Place& p
     const int e = gpu.first_bit(found);
     found &= found - 1;
     const float x = lane.x(gpu, pick_element(lane.scores, e), e);
-    const int i = place.first + kWarpRows * gpu.warp() + row_of_element(gpu.lane(), e);
+    const int i = first_query + row_of_element(gpu.lane(), e);
     const int j = first_key + column_of_element(gpu.lane(), e);
     if (call.arc_counts != nullptr) count_arc(gpu, call, place, counters, i, j, x);
-    if (!listed) continue;
-    if (at < call.arc_capacity) {
-      int32_t* entry = call.arc_index + 4 * at;
-      entry[0] = static_cast<int32_t>(place.sequence);
-      entry[1] = static_cast<int32_t>(place.head);
-      entry[2] = i;
-      entry[3] = j;
-      call.arc_weight[at] = exp_of(gpu, x);
-    } else {
-      raise(gpu, call, place, kArcOverflow);
-    }
-    ++at;
+    if (listed) list_arc(gpu, call, place, at++, i, j, x);
   }
 }
 

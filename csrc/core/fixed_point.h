@@ -1,7 +1,7 @@
 // Sums as integers: the same in any order.
 //
-// Weights of one block are added in units of 2^-56, in which a float of 2^-33 or more is exact and
-// the 64 queries of a block, whose weights sum to 1 each, stay below 2^62. What a block found is
+// Weights of one block are added in units of 2^-55, in which a float of 2^-32 or more is exact and
+// the 128 queries of a block, whose weights sum to 1 each, stay below 2^62. What a block found is
 // rounded once to the accumulators' units of 2^-32.
 #pragma once
 
@@ -11,15 +11,15 @@
 
 namespace provis {
 
-constexpr int kFineBits = 56;
+constexpr int kFineBits = 55;
 constexpr int kFixedBits = 32;
 
 static PROVIS_HD int64_t fine_of(float weight) {
-  return static_cast<int64_t>(weight * 72057594037927936.0f);  // 2^56: exact but for the cut
+  return static_cast<int64_t>(weight * 36028797018963968.0f);  // 2^55: exact but for the cut
 }
 
 static PROVIS_HD int64_t fine_of(double weight) {
-  return static_cast<int64_t>(weight * 72057594037927936.0);
+  return static_cast<int64_t>(weight * 36028797018963968.0);
 }
 
 static PROVIS_HD int64_t fixed_of_fine(int64_t fine) {

@@ -65,21 +65,25 @@ PROVIS_HD void halve(const Gpu& gpu, float (&sums)[16]) {
   }
 }
 
-// Sums of the warp's 16 rows by column: lane l receives columns 2 l and 2 l + 1. The lanes of one t
-// halve what they hold three times, so that 14 exchanges do the work of 48; the order is fixed.
-template <class Gpu>
-PROVIS_HD void column_sums(const Gpu& gpu, const float (&values)[kLaneElements], float (&sums)[2]) {
-  float left[16];
+// A lane's sums by column, c = 2 n + b for column b of product n, of one more row tile.
+static PROVIS_HD void add_columns(const float (&values)[kLaneElements], float (&columns)[16]) {
   PROVIS_UNROLL
   for (int c = 0; c < 16; ++c) {
     const int e = ((c >> 1) << 2) + (c & 1);
-    left[c] = values[e] + values[e + 2];
+    columns[c] += values[e] + values[e + 2];
   }
-  halve<8>(gpu, left);
-  halve<4>(gpu, left);
-  halve<2>(gpu, left);
-  sums[0] = left[0];
-  sums[1] = left[1];
+}
+
+// Sums of the warp's rows by column, from those of its lanes: lane l receives columns 2 l and 2 l +
+// 1. The lanes of one t halve what they hold three times, so that 14 exchanges do the work of 48;
+// the order is fixed.
+template <class Gpu>
+PROVIS_HD void column_sums(const Gpu& gpu, float (&columns)[16], float (&sums)[2]) {
+  halve<8>(gpu, columns);
+  halve<4>(gpu, columns);
+  halve<2>(gpu, columns);
+  sums[0] = columns[0];
+  sums[1] = columns[1];
 }
 
 template <class T, class Gpu>

@@ -16,11 +16,12 @@ struct Place {
   int first;      // first query of the block, counted within the sequence
 };
 
-// The host does not know the lengths of packed sequences. Sequence s owns the blocks from
-// start(s) = cu[s] / 64 + s on: as many as it may need at least, since start(s + 1) - start(s) =
-// floor(cu[s + 1] / 64) - floor(cu[s] / 64) + 1 >= ceil(n / 64). This is the last s with start(s)
-// <= block, found 32 candidates at a time. Blocks that a sequence does not need leave at once.
-template <class Gpu>
+// The host does not know the lengths of packed sequences. With Q queries to a block, sequence s
+// owns the blocks from start(s) = cu[s] / Q + s on: as many as it may need at least, since start(s
+// + 1) - start(s) = floor(cu[s + 1] / Q) - floor(cu[s] / Q) + 1 >= ceil(n / Q). This is the last s
+// with start(s) <= block, found 32 candidates at a time. Blocks that a sequence does not need leave
+// at once.
+template <int kBlockQueries, class Gpu>
 PROVIS_HD int64_t find_sequence(const Gpu& gpu, const int32_t* cu_seqlens, int64_t sequences,
                                 int64_t block) {
   int64_t low = 0;
@@ -39,13 +40,13 @@ PROVIS_HD int64_t find_sequence(const Gpu& gpu, const int32_t* cu_seqlens, int64
 }
 
 // False for a block that has no queries.
-template <class Gpu>
+template <int kBlockQueries, class Gpu>
 PROVIS_HD bool find_place(const Gpu& gpu, const TwoPassCall& call, const BlockIndex& index,
                           Place& place) {
   place.head = call.first_head + index.y;
   int64_t first;
   if (call.cu_seqlens != nullptr) {
-    place.sequence = find_sequence(gpu, call.cu_seqlens, call.sequences, index.x);
+    place.sequence = find_sequence<kBlockQueries>(gpu, call.cu_seqlens, call.sequences, index.x);
     const int64_t begin = call.cu_seqlens[place.sequence];
     const int64_t end = call.cu_seqlens[place.sequence + 1];
     if (begin < 0 || end > call.tokens) return false;

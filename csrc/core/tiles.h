@@ -1,4 +1,10 @@
-// Queries and keys in shared memory, and the products of a warp's 16 queries with 64 keys.
+// Queries and keys in shared memory, and the products of a warp's queries with 64 keys.
+//
+// A warp has one or two row tiles of 16 queries. With two, every fragment of keys that is loaded
+// from shared memory is multiplied twice, and every key that is loaded from global memory serves
+// 128 queries of the block instead of 64. That halves the traffic which bounds the products: at one
+// row tile, a warp reads 8 KiB for 32 products of m16n8k16, which take half as long on Hopper's
+// tensor cores as the reading.
 //
 // Rows are cut into units of 16 bytes. A row's pitch in shared memory is an odd number of units, so
 // that eight rows at the same unit lie in different banks: ldmatrix and the float32 loads below
@@ -21,16 +27,19 @@ struct Float16 {
 
 // kDepth: the head size, rounded up to what there is a kernel for; 0 for float32, whose kernel
 // takes any. Keys are staged in chunks of their depth.
-template <class Element, int kDepth>
+template <class Element, int kDepth, int kTiles, bool kKeepsQueries>
 struct TileShape {
   static constexpr bool kTensorCores = sizeof(Element) == 2;
+  static constexpr int kRowTiles = kTiles;  // of 16 queries, for each warp
+  static constexpr int kBlockQueries = kBlockWarps * kRowTiles * kWarpRows;
+  static_assert(kBlockQueries <= kMaxBlockQueries, "what launches count with");
   static constexpr int kPerUnit = 16 / static_cast<int>(sizeof(Element));
   static constexpr int kChunk = !kTensorCores ? 32 : kDepth > 128 ? 128 : kDepth;
   static constexpr int kUnits = kChunk / kPerUnit;  // even
   static constexpr int kKeyPitch = kUnits + 1;
   static constexpr int kStageBytes = kTileKeys * kKeyPitch * 16;
-  // Fragments of the queries stay in registers where these suffice.
-  static constexpr bool kQueryInRegisters = kTensorCores && kDepth <= 128;
+  // Fragments of the queries stay in registers, where these suffice.
+  static constexpr bool kQueryInRegisters = kKeepsQueries;
   static constexpr int kSteps = kChunk / 16;  // products of depth 16 in a chunk
 
   static PROVIS_HD int chunks(const TwoPassCall& call) {
@@ -64,15 +73,15 @@ static PROVIS_HD int bytes_of_unit(const Rows& rows, int offset) {
   return left < 0 ? 0 : left > 16 ? 16 : left;
 }
 
-// Copies 64 rows from `first` on, units of one chunk of their depth, to a tile of the given pitch.
-// Rows with keep(row) false are zero, and their memory is not touched. The copies are in flight
-// until gpu.wait().
-template <class Shape, class Gpu, class Keep>
+// Copies kRows rows from `first` on, units of one chunk of their depth, to a tile of the given
+// pitch. Rows with keep(row) false are zero, and their memory is not touched. The copies are in
+// flight until gpu.wait().
+template <class Shape, int kRows, class Gpu, class Keep>
 PROVIS_HD void copy_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
                          int pitch, Keep keep) {
   constexpr int kUnits = Shape::kUnits;
-  constexpr int kCopies = 64 * kUnits / kBlockThreads;
-  static_assert(64 * kUnits % kBlockThreads == 0, "all threads copy alike");
+  constexpr int kCopies = kRows * kUnits / kBlockThreads;
+  static_assert(kRows * kUnits % kBlockThreads == 0, "all threads copy alike");
   const auto copy_all = [&](auto next) {
     int row = gpu.thread() / kUnits;
     int unit = gpu.thread() % kUnits;
@@ -101,10 +110,10 @@ PROVIS_HD void copy_rows(const Gpu& gpu, const Rows& rows, int64_t first, int ch
 }
 
 // The same element by element, where rows are not aligned to 16 bytes; done on return.
-template <class Shape, class Element, class Gpu, class Keep>
+template <class Shape, int kRows, class Element, class Gpu, class Keep>
 PROVIS_HD void gather_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
                            int pitch, Keep keep) {
-  for (int u = gpu.thread(); u < 64 * Shape::kUnits; u += kBlockThreads) {
+  for (int u = gpu.thread(); u < kRows * Shape::kUnits; u += kBlockThreads) {
     const int row = u / Shape::kUnits;
     const int unit = u - row * Shape::kUnits;
     const int offset = (chunk * Shape::kUnits + unit) * 16;
@@ -121,21 +130,21 @@ PROVIS_HD void gather_rows(const Gpu& gpu, const Rows& rows, int64_t first, int 
   }
 }
 
-template <class Shape, class Element, class Gpu, class Keep>
+template <class Shape, int kRows, class Element, class Gpu, class Keep>
 PROVIS_HD void load_rows(const Gpu& gpu, const Rows& rows, int64_t first, int chunk, char* tile,
                          int pitch, Keep keep) {
   if (rows.vectors) {
-    copy_rows<Shape>(gpu, rows, first, chunk, tile, pitch, keep);
+    copy_rows<Shape, kRows>(gpu, rows, first, chunk, tile, pitch, keep);
   } else {
-    gather_rows<Shape, Element>(gpu, rows, first, chunk, tile, pitch, keep);
+    gather_rows<Shape, kRows, Element>(gpu, rows, first, chunk, tile, pitch, keep);
   }
 }
 
 // Where a lane's row of the four 8 x 8 matrices of ldmatrix.x4 begins. Matrix m = lane / 8:
-// of queries, rows 8 (m % 2) on and depths 8 (m / 2) on, the fragment A of m16n8k16;
-static PROVIS_HD const char* query_matrices(const char* tile, int pitch, int warp, int lane,
+// of a row tile of queries, rows 8 (m % 2) on and depths 8 (m / 2) on, the fragment A of m16n8k16;
+static PROVIS_HD const char* query_matrices(const char* tile, int pitch, int row_tile, int lane,
                                             int step) {
-  const int row = kWarpRows * warp + (lane & 7) + ((lane >> 3) & 1) * 8;
+  const int row = kWarpRows * row_tile + (lane & 7) + ((lane >> 3) & 1) * 8;
   return tile + (row * pitch + 2 * step + (lane >> 4)) * 16;
 }
 
@@ -149,40 +158,55 @@ static PROVIS_HD const char* key_matrices(const char* tile, int pitch, int pair,
 template <class Shape>
 struct QueryFragments {
   static constexpr int kKept = Shape::kQueryInRegisters ? Shape::kSteps : 1;
-  uint32_t kept[kKept][4];
+  uint32_t kept[Shape::kRowTiles][kKept][4];
 
   template <class Gpu>
   PROVIS_HD void load(const Gpu& gpu, const char* tile, int pitch) {
     if constexpr (Shape::kQueryInRegisters) {
       PROVIS_UNROLL
-      for (int step = 0; step < Shape::kSteps; ++step) {
-        gpu.load_matrices(kept[step], query_matrices(tile, pitch, gpu.warp(), gpu.lane(), step));
+      for (int t = 0; t < Shape::kRowTiles; ++t) {
+        PROVIS_UNROLL
+        for (int step = 0; step < Shape::kSteps; ++step) {
+          const int row_tile = gpu.warp() * Shape::kRowTiles + t;
+          gpu.load_matrices(kept[t][step], query_matrices(tile, pitch, row_tile, gpu.lane(), step));
+        }
       }
     }
   }
 };
 
+// Scores of a lane: its 32 elements of every row tile.
+template <class Shape>
+using ScoreTiles = float[Shape::kRowTiles][kLaneElements];
+
 // Adds the products over one chunk of the depth to the lane's scores, on tensor cores.
 template <class Shape, class Element, class Gpu>
 PROVIS_HD void multiply_chunk(const Gpu& gpu, const QueryFragments<Shape>& fragments,
                               const char* queries, int query_pitch, const char* keys, int chunk,
-                              float (&scores)[kLaneElements]) {
+                              ScoreTiles<Shape>& scores) {
   PROVIS_UNROLL
   for (int step = 0; step < Shape::kSteps; ++step) {
-    uint32_t a[4];
-    if constexpr (Shape::kQueryInRegisters) {
-      PROVIS_UNROLL
-      for (int x = 0; x < 4; ++x) a[x] = fragments.kept[step][x];
-    } else {
-      gpu.load_matrices(a, query_matrices(queries, query_pitch, gpu.warp(), gpu.lane(),
-                                          chunk * Shape::kSteps + step));
+    uint32_t a[Shape::kRowTiles][4];
+    PROVIS_UNROLL
+    for (int t = 0; t < Shape::kRowTiles; ++t) {
+      if constexpr (Shape::kQueryInRegisters) {
+        PROVIS_UNROLL
+        for (int x = 0; x < 4; ++x) a[t][x] = fragments.kept[t][step][x];
+      } else {
+        const int row_tile = gpu.warp() * Shape::kRowTiles + t;
+        gpu.load_matrices(a[t], query_matrices(queries, query_pitch, row_tile, gpu.lane(),
+                                               chunk * Shape::kSteps + step));
+      }
     }
     PROVIS_UNROLL
     for (int pair = 0; pair < kTileKeys / 16; ++pair) {
       uint32_t b[4];
       gpu.load_matrices(b, key_matrices(keys, Shape::kKeyPitch, pair, gpu.lane(), step));
-      gpu.template multiply<Element>(scores + 8 * pair, a, b[0], b[1]);
-      gpu.template multiply<Element>(scores + 8 * pair + 4, a, b[2], b[3]);
+      PROVIS_UNROLL
+      for (int t = 0; t < Shape::kRowTiles; ++t) {
+        gpu.template multiply<Element>(scores[t] + 8 * pair, a[t], b[0], b[1]);
+        gpu.template multiply<Element>(scores[t] + 8 * pair + 4, a[t], b[2], b[3]);
+      }
     }
   }
 }
@@ -190,23 +214,26 @@ PROVIS_HD void multiply_chunk(const Gpu& gpu, const QueryFragments<Shape>& fragm
 // The same in plain float32: fused multiply-adds in the order of the depth, never TF32.
 template <class Shape, class Gpu>
 PROVIS_HD void multiply_chunk_float(const Gpu& gpu, const char* queries, int query_pitch,
-                                    const char* keys, int chunk, float (&scores)[kLaneElements]) {
-  const int row = kWarpRows * gpu.warp() + (gpu.lane() >> 2);
+                                    const char* keys, int chunk, ScoreTiles<Shape>& scores) {
+  const int row = kWarpRows * Shape::kRowTiles * gpu.warp() + (gpu.lane() >> 2);
   const char* query = queries + (row * query_pitch + chunk * Shape::kUnits) * 16;
   const char* key = keys + 2 * (gpu.lane() & 3) * Shape::kKeyPitch * 16;
   for (int unit = 0; unit < Shape::kUnits; ++unit) {
-    float q[2][4];
-    gpu.load_unit(q[0], query + unit * 16);
-    gpu.load_unit(q[1], query + (8 * query_pitch + unit) * 16);
+    float q[2 * Shape::kRowTiles][4];
+    PROVIS_UNROLL
+    for (int r = 0; r < 2 * Shape::kRowTiles; ++r) {
+      gpu.load_unit(q[r], query + (8 * r * query_pitch + unit) * 16);
+    }
     PROVIS_UNROLL
     for (int c = 0; c < 16; ++c) {  // column 8 (c / 2) + 2 (lane % 4) + c % 2
       float k[4];
       gpu.load_unit(k, key + ((8 * (c >> 1) + (c & 1)) * Shape::kKeyPitch + unit) * 16);
       const int e = 4 * (c >> 1) + (c & 1);
       PROVIS_UNROLL
-      for (int d = 0; d < 4; ++d) {
-        scores[e] = gpu.fma(q[0][d], k[d], scores[e]);
-        scores[e + 2] = gpu.fma(q[1][d], k[d], scores[e + 2]);
+      for (int r = 0; r < 2 * Shape::kRowTiles; ++r) {
+        float& score = scores[r >> 1][e + 2 * (r & 1)];
+        PROVIS_UNROLL
+        for (int d = 0; d < 4; ++d) score = gpu.fma(q[r][d], k[d], score);
       }
     }
   }

@@ -1,15 +1,16 @@
 // The two-pass kernel: statistics of attention whose log-sum-exp is known, block by block.
 //
-// A block of four warps takes 64 queries of one (sequence, head), 16 a warp, and walks the keys 64
-// at a time:
+// A block of four warps takes 64 or 128 queries of one (sequence, head), one or two row tiles of 16
+// a warp, and walks the keys 64 at a time:
 //   1. keys come to shared memory, the next ones while these are worked on (tiles.h);
-//   2. scores = Q K^T, 32 of them in the registers of every lane (fragment.h);
+//   2. scores = Q K^T, 32 of every row tile in the registers of every lane (fragment.h);
 //   3. x = scale * score + biases - lse is the logarithm of the attention weight, final at once;
 //   4. arcs are the pairs with x >= log theta: without weighing, no exponential is computed, and a
 //      tile whose largest x is below the threshold costs no more than finding that (arcs.h);
 //   5. weighing: a = e^x, summed by row, by column and by pair property (weights.h).
 // Counters are integers in shared memory, added to the accumulators once at the end, so results are
-// the same bits whatever order warps and blocks run in.
+// the same bits whatever order warps and blocks run in. A warp whose queries do not count (those
+// behind the end of a short sequence) takes part in the copies and barriers alone.
 //
 // The code is a template over `Gpu`: what a thread knows of itself and the instructions of its warp
 // and block. csrc/cuda/gpu.h has those of a GPU; tests/cpp/fake_gpu.h runs the same code as 128
@@ -34,8 +35,8 @@ struct SharedLayout {
   int mass_slots;
 
   static constexpr int kColumnBytes = kBlockWarps * kTileKeys * 4;
-  static constexpr int kRowBytes = kBlockWarps * 2 * 4;  // which queries count
-  static constexpr int kMaskBytes = 2 * 2 * 4;           // which keys of the tile
+  static constexpr int kRowBytes = kMaxBlockQueries / 8 * 4;  // which queries count
+  static constexpr int kMaskBytes = 2 * 2 * 4;                // which keys of the tile
 
   PROVIS_HD int rows_at() const { return query_bytes + 2 * stage_bytes + column_bytes; }
   PROVIS_HD int masks_at() const { return rows_at() + kRowBytes; }
@@ -46,7 +47,7 @@ struct SharedLayout {
 template <class Shape, bool kWeighted>
 PROVIS_HD SharedLayout shared_layout(const TwoPassCall& call) {
   const int pitch = Shape::query_pitch(Shape::chunks(call));
-  return {kBlockQueries * pitch * 16, Shape::kStageBytes,
+  return {Shape::kBlockQueries * pitch * 16, Shape::kStageBytes,
           kWeighted ? SharedLayout::kColumnBytes : 0, call.arc_slots_shared,
           kWeighted ? call.mass_slots_shared : 0};
 }
@@ -72,53 +73,71 @@ PROVIS_HD void add_biases(const Gpu& gpu, const TwoPassCall& call, const Place& 
   }
 }
 
+// Two row tiles, and fragments of queries that are kept, where the registers of a warp suffice for
+// them. (In plain float32, and at depth 256, the queries of two would fill the shared memory.)
+template <class Element, int kDepth, bool kWeighted>
+using TwoPassShape = TileShape<Element, kDepth, sizeof(Element) == 2 && kDepth <= 128 ? 2 : 1,
+                               sizeof(Element) == 2 && kDepth <= (kWeighted ? 64 : 128)>;
+
 template <class Element, int kDepth, bool kWeighted, class Gpu>
 struct TwoPassBlock {
-  using Shape = TileShape<Element, kDepth>;
+  using Shape = TwoPassShape<Element, kDepth, kWeighted>;
+  static constexpr int kRowTiles = Shape::kRowTiles;
 
   const Gpu& gpu;
   const TwoPassCall& call;
   Place place;
-  int i;  // query of the lane's first row; its second is i + 8
-  QueryRow row[2];
+  int warp_first;  // first query of the warp
+  QueryRow row[kRowTiles][2];
+  bool busy;  // whether one of the warp's queries counts
   Rows queries, keys;
   int chunks, query_pitch;
   char* query_tile;
   char* stages;
   float* columns;        // [warps, keys]
   uint32_t* mask_words;  // share_key_masks()
-  uint32_t* row_counts;  // [warps, 2]: bit 4 g, row g counts, or row g + 8
+  uint32_t* row_counts;  // [row tiles, 2]: bit 4 g, row g counts, or row g + 8
   Counters arcs, mass;
-  RowTotals totals;
+  RowTotals totals[kRowTiles];
 
   PROVIS_HD TwoPassBlock(const Gpu& gpu_, const TwoPassCall& call_) : gpu(gpu_), call(call_) {}
 
   // Runs the block. False where it has nothing to do.
   PROVIS_HD bool run(const BlockIndex& index, char* shared) {
-    if (!find_place(gpu, call, index, place)) return false;
-    i = place.first + kWarpRows * gpu.warp() + (gpu.lane() >> 2);
+    if (!find_place<Shape::kBlockQueries>(gpu, call, index, place)) return false;
+    warp_first = place.first + kWarpRows * kRowTiles * gpu.warp();
     if (!tables_fit(call, place)) {
       if (gpu.thread() == 0) raise(gpu, call, place, kNotFinite);
       return false;
     }
     bool counts = false;
     PROVIS_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      row[r] = query_row(call, place, i + 8 * r);
-      if (row[r].not_finite) raise(gpu, call, place, kNotFinite);
-      counts = counts || row[r].counts();
+    for (int t = 0; t < kRowTiles; ++t) {
+      PROVIS_UNROLL
+      for (int r = 0; r < 2; ++r) {
+        row[t][r] = query_row(call, place, query_of(t) + 8 * r);
+        if (row[t][r].not_finite) raise(gpu, call, place, kNotFinite);
+        counts = counts || row[t][r].counts();
+      }
     }
     carve(shared);
     PROVIS_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      const uint32_t bits = gpu.ballot(row[r].counts());
-      if (gpu.lane() == 0) row_counts[2 * gpu.warp() + r] = bits;
+    for (int t = 0; t < kRowTiles; ++t) {
+      PROVIS_UNROLL
+      for (int r = 0; r < 2; ++r) {
+        const uint32_t bits = gpu.ballot(row[t][r].counts());
+        if (gpu.lane() == 0) row_counts[2 * (gpu.warp() * kRowTiles + t) + r] = bits;
+      }
     }
+    busy = gpu.any(counts);
     if (!gpu.sync_or(counts)) return false;
     walk_tiles();
     finish();
     return true;
   }
+
+  // Query of the lane's first row in row tile t; that of its second is 8 further on.
+  PROVIS_HD int query_of(int t) const { return warp_first + kWarpRows * t + (gpu.lane() >> 2); }
 
   PROVIS_HD void carve(char* shared) {
     const SharedLayout layout = shared_layout<Shape, kWeighted>(call);
@@ -135,6 +154,8 @@ struct TwoPassBlock {
     mass = {counters, counters + layout.mass_slots};
     const int words = 2 * (layout.arc_slots + layout.mass_slots);
     for (int w = gpu.thread(); w < words; w += kBlockThreads) arcs.low[w] = 0;
+    // Those of a warp that is not busy stay so.
+    for (int c = gpu.thread(); c < layout.column_bytes / 4; c += kBlockThreads) columns[c] = 0;
     queries = rows_of<Element>(call, call.query, call.query_vectors != 0, place);
     keys = rows_of<Element>(call, call.key, call.key_vectors != 0, place);
   }
@@ -142,8 +163,9 @@ struct TwoPassBlock {
   PROVIS_HD void load_queries() {
     const auto counts = [&](int r) { return (row_counts[r >> 3] >> (4 * (r & 7)) & 1) != 0; };
     for (int chunk = 0; chunk < chunks; ++chunk) {
-      load_rows<Shape, Element>(gpu, queries, place.first, chunk,
-                                query_tile + chunk * Shape::kUnits * 16, query_pitch, counts);
+      load_rows<Shape, Shape::kBlockQueries, Element>(gpu, queries, place.first, chunk,
+                                                      query_tile + chunk * Shape::kUnits * 16,
+                                                      query_pitch, counts);
     }
     gpu.commit();
   }
@@ -151,8 +173,8 @@ struct TwoPassBlock {
   PROVIS_HD void load_keys(int first_key, int chunk, int stage) {
     const int left = place.n - first_key;
     const auto inside = [&](int r) { return r < left; };
-    load_rows<Shape, Element>(gpu, keys, first_key, chunk, stages + stage * Shape::kStageBytes,
-                              Shape::kKeyPitch, inside);
+    load_rows<Shape, kTileKeys, Element>(
+        gpu, keys, first_key, chunk, stages + stage * Shape::kStageBytes, Shape::kKeyPitch, inside);
     gpu.commit();
   }
 
@@ -167,9 +189,12 @@ struct TwoPassBlock {
     for (int first_key = 0; first_key < place.n; first_key += kTileKeys) {
       KeyMasks masks{0, 0};
       bool wanted = false;
-      float scores[kLaneElements];
+      ScoreTiles<Shape> scores;
       PROVIS_UNROLL
-      for (int e = 0; e < kLaneElements; ++e) scores[e] = 0;
+      for (int t = 0; t < kRowTiles; ++t) {
+        PROVIS_UNROLL
+        for (int e = 0; e < kLaneElements; ++e) scores[t][e] = 0;
+      }
       for (int chunk = 0; chunk < chunks; ++chunk) {
         const bool same_tile = chunk + 1 < chunks;
         const int next_key = same_tile ? first_key : first_key + kTileKeys;
@@ -187,7 +212,7 @@ struct TwoPassBlock {
           masks = key_masks(call, place, first_key, mask_words);
           wanted = (kWeighted && call.entropy != nullptr ? masks.allowed : masks.counted) != 0;
         }
-        if (wanted) {
+        if (wanted && busy) {
           const char* tile = stages + stage * Shape::kStageBytes;
           if constexpr (Shape::kTensorCores) {
             multiply_chunk<Shape, Element>(gpu, fragments, query_tile, query_pitch, tile, chunk,
@@ -205,8 +230,34 @@ struct TwoPassBlock {
     }
   }
 
-  PROVIS_HD void tile_statistics(float (&scores)[kLaneElements], const KeyMasks& masks,
-                                 int first_key) {
+  PROVIS_HD void tile_statistics(ScoreTiles<Shape>& scores, const KeyMasks& masks, int first_key) {
+    float by_column[16];
+    if constexpr (kWeighted) {
+      PROVIS_UNROLL
+      for (int c = 0; c < 16; ++c) by_column[c] = 0;
+    }
+    PROVIS_UNROLL
+    for (int t = 0; t < kRowTiles; ++t) {
+      row_tile_statistics(scores[t], t, masks, first_key);
+      if constexpr (kWeighted) {
+        if (call.wants_columns != 0) add_columns(scores[t], by_column);
+      }
+    }
+    if constexpr (kWeighted) {
+      if (call.wants_columns != 0) {
+        float sums[2];
+        column_sums(gpu, by_column, sums);
+        float* to = columns + gpu.warp() * kTileKeys + 2 * gpu.lane();
+        to[0] = sums[0];
+        to[1] = sums[1];
+      }
+    }
+  }
+
+  // Of one row tile; turns its scores into weights where it weighs.
+  PROVIS_HD void row_tile_statistics(float (&scores)[kLaneElements], int t, const KeyMasks& masks,
+                                     int first_key) {
+    const int i = query_of(t);
     float unit = call.scale;
     if (call.additive != nullptr || call.relative_bias != nullptr) {
       add_biases(gpu, call, place, i, first_key, scores);
@@ -217,30 +268,25 @@ struct TwoPassBlock {
     if (taken != ~uint64_t{0}) {
       fill_other_columns(scores, lane_columns(taken, gpu.lane()), -INFINITY);
     }
-    const LaneScores lane{
-        scores, unit, {row[0].minus_lse, row[1].minus_lse}, {row[0].allowed, row[1].allowed}};
-    tile_arcs(gpu, call, place, arcs, lane, first_key, masks.counted);
+    const LaneScores lane{scores,
+                          unit,
+                          {row[t][0].minus_lse, row[t][1].minus_lse},
+                          {row[t][0].allowed, row[t][1].allowed}};
+    tile_arcs(gpu, call, place, arcs, lane, warp_first + kWarpRows * t, first_key, masks.counted);
     if constexpr (kWeighted) {
       PROVIS_UNROLL
       for (int e = 0; e < kLaneElements; ++e) scores[e] = lane.x(gpu, scores[e], e);
       if (others_too) {
-        weights_of<true>(gpu, scores, totals);
+        weights_of<true>(gpu, scores, totals[t]);
         if (masks.counted != masks.allowed) {
           fill_other_columns(scores, lane_columns(masks.counted, gpu.lane()), 0.0f);
         }
       } else {
-        weights_of<false>(gpu, scores, totals);
+        weights_of<false>(gpu, scores, totals[t]);
       }
-      add_row_masses(scores, totals);
+      add_row_masses(scores, totals[t]);
       if (call.mass != nullptr) {
         add_tile_properties(gpu, call, place, mass, scores, i, first_key);
-      }
-      if (call.wants_columns != 0) {
-        float sums[2];
-        column_sums(gpu, scores, sums);
-        float* to = columns + gpu.warp() * kTileKeys + 2 * gpu.lane();
-        to[0] = sums[0];
-        to[1] = sums[1];
       }
     }
   }
@@ -258,7 +304,10 @@ struct TwoPassBlock {
 
   PROVIS_HD void finish() {
     if constexpr (kWeighted) {
-      add_rows(gpu, call, place, mass, totals, i);
+      PROVIS_UNROLL
+      for (int t = 0; t < kRowTiles; ++t) {
+        add_rows(gpu, call, place, mass, totals[t], query_of(t));
+      }
       gpu.sync();
       if (call.mass != nullptr) finish_mass(gpu, call, place, mass);
     }

@@ -9,9 +9,9 @@
 
 namespace provis {
 
-constexpr int kBlockQueries = 64;
 constexpr int kBlockThreads = 128;
 constexpr int kBlockWarps = kBlockThreads / 32;
+constexpr int kMaxBlockQueries = 128;  // a block has so many queries or half (tiles.h)
 constexpr int kMaxPropertiesOfLaunch = 32;
 constexpr int kMaxThresholds = 64;
 constexpr int kMaxBins = 255;

@@ -66,7 +66,8 @@ void expect_sizes(const AttentionCall& call) {
              std::to_string(call.bin_starts[b]) + " as bin " + std::to_string(b));
     }
   }
-  constexpr int64_t kMost = INT32_MAX - kBlockQueries - kTileKeys;  // room to look beyond the end
+  constexpr int64_t kMost =
+      INT32_MAX - kMaxBlockQueries - kTileKeys;  // room to look beyond the end
   if (call.tokens > kMost || call.sequences > kMost || call.heads > kMost) {
     refuse("tokens, sequences, heads: expected at most " + std::to_string(kMost) + ", got " +
            std::to_string(call.tokens) + ", " + std::to_string(call.sequences) + " and " +
@@ -103,30 +104,38 @@ bool in_vectors(const TensorView& view, int64_t element, bool batched) {
          whole(view.head_stride) && (!batched || whole(view.batch_stride));
 }
 
+// What the kernel of one depth takes.
+struct BlockSize {
+  int64_t queries;
+  int64_t base_bytes;  // of shared memory, without counters
+};
+
 template <class Element, int kDepth>
-int64_t base_bytes(const TwoPassCall& call, bool weighted) {
-  using Shape = TileShape<Element, kDepth>;
+BlockSize block_size(const TwoPassCall& call, bool weighted) {
+  using Plain = TwoPassShape<Element, kDepth, false>;
+  using Weighted = TwoPassShape<Element, kDepth, true>;
+  static_assert(Plain::kBlockQueries == Weighted::kBlockQueries, "one grid for both");
   const SharedLayout layout =
-      weighted ? shared_layout<Shape, true>(call) : shared_layout<Shape, false>(call);
-  return layout.counters_at();
+      weighted ? shared_layout<Weighted, true>(call) : shared_layout<Plain, false>(call);
+  return {Plain::kBlockQueries, layout.counters_at()};
 }
 
-int64_t base_bytes(const TwoPassCall& call, int depth, bool weighted) {
+BlockSize block_size(const TwoPassCall& call, int depth, bool weighted) {
   switch (depth) {
     case 16:
-      return base_bytes<BFloat16, 16>(call, weighted);
+      return block_size<BFloat16, 16>(call, weighted);
     case 32:
-      return base_bytes<BFloat16, 32>(call, weighted);
+      return block_size<BFloat16, 32>(call, weighted);
     case 64:
-      return base_bytes<BFloat16, 64>(call, weighted);
+      return block_size<BFloat16, 64>(call, weighted);
     case 96:
-      return base_bytes<BFloat16, 96>(call, weighted);
+      return block_size<BFloat16, 96>(call, weighted);
     case 128:
-      return base_bytes<BFloat16, 128>(call, weighted);
+      return block_size<BFloat16, 128>(call, weighted);
     case 256:
-      return base_bytes<BFloat16, 256>(call, weighted);
+      return block_size<BFloat16, 256>(call, weighted);
     default:
-      return base_bytes<float, 0>(call, weighted);
+      return block_size<float, 0>(call, weighted);
   }
 }
 
@@ -191,7 +200,7 @@ int take_properties(const AttentionCall& call, int first, Launch& launch) {
   to.slots = 1;
   to.channel_offset = 0;
   for (int p = 0; p < first; ++p) to.channel_offset += 1 + call.properties[p].classes;
-  const int64_t base = base_bytes(to, launch.depth, launch.weighted);
+  const int64_t base = block_size(to, launch.depth, launch.weighted).base_bytes;
   const int64_t most_slots = (kMaxSharedBytes - base) / 8 - 1;
   int p = first;
   for (; p < call.n_properties && to.n_properties < kMaxPropertiesOfLaunch; ++p) {
@@ -230,8 +239,9 @@ int take_properties(const AttentionCall& call, int first, Launch& launch) {
 void add_grids(Launch launch, std::vector<Launch>& launches) {
   const TwoPassCall& call = launch.call;
   const bool packed = call.cu_seqlens != nullptr;
-  launch.blocks[0] = packed ? call.tokens / kBlockQueries + call.sequences
-                            : (call.length + kBlockQueries - 1) / kBlockQueries;
+  const int64_t queries = block_size(call, launch.depth, launch.weighted).queries;
+  launch.blocks[0] =
+      packed ? call.tokens / queries + call.sequences : (call.length + queries - 1) / queries;
   if (launch.blocks[0] > kMaxGridX) {
     refuse("cu_seqlens: expected less than 2^31 blocks of queries, got " +
            std::to_string(launch.blocks[0]));

@@ -12,12 +12,13 @@ namespace provis::cuda {
 // Blocks that a multiprocessor shall hold at once: the most that costs no register spill.
 template <int kDepth, bool kWeighted>
 constexpr int resident_blocks() {
-  if (!kWeighted) return kDepth <= 64 ? 4 : 3;
+  if (kDepth == 0) return kWeighted ? 2 : 4;  // plain float32
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  return kDepth <= 64 ? 3 : 2;
+  constexpr int kMostDepthOfThree = 64;
 #else
-  return 2;
+  constexpr int kMostDepthOfThree = 32;
 #endif
+  return kWeighted || kDepth > kMostDepthOfThree ? 2 : 3;
 }
 
 template <class Element, int kDepth, bool kWeighted>

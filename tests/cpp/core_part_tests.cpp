@@ -1,4 +1,5 @@
 // Parts of csrc/core by themselves, on one warp. Part of the core_tests executable.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -41,8 +42,9 @@ void sums_of_columns() {
       values[e] = static_cast<float>(provis::row_of_element(gpu.lane(), e) +
                                      100 * provis::column_of_element(gpu.lane(), e));
     }
-    float two[2];
-    provis::column_sums(gpu, values, two);
+    float columns[16] = {}, two[2];
+    provis::add_columns(values, columns);
+    provis::column_sums(gpu, columns, two);
     if (gpu.warp() != 0) return;
     sums[static_cast<size_t>(2 * gpu.lane())] = two[0];
     sums[static_cast<size_t>(2 * gpu.lane() + 1)] = two[1];
@@ -53,11 +55,12 @@ void sums_of_columns() {
 }
 
 // Every block of packed sequences, empty ones among them, finds its own.
+template <int kQueries>
 void places() {
   std::vector<int32_t> offsets{0};
   for (int s = 0; s < 2500; ++s) offsets.push_back(offsets.back() + (s * s) % 197 * (s % 3));
   const int64_t sequences = static_cast<int64_t>(offsets.size()) - 1;
-  const int64_t blocks = offsets.back() / 64 + sequences;
+  const int64_t blocks = offsets.back() / kQueries + sequences;
   std::vector<int64_t> served(static_cast<size_t>(sequences));
   fake::run_block([&](const fake::Gpu& gpu) {
     for (int64_t b = gpu.warp(); b < blocks; b += provis::kBlockWarps) {
@@ -66,8 +69,8 @@ void places() {
       call.sequences = sequences;
       call.tokens = offsets.back();
       provis::Place place;
-      if (!provis::find_place(gpu, call, {b, 0, 0}, place) || gpu.lane() != 0) continue;
-      const int64_t queries = place.n - place.first < 64 ? place.n - place.first : 64;
+      if (!provis::find_place<kQueries>(gpu, call, {b, 0, 0}, place) || gpu.lane() != 0) continue;
+      const int64_t queries = std::min(place.n - place.first, kQueries);
       __atomic_fetch_add(&served[static_cast<size_t>(place.sequence)], queries, __ATOMIC_RELAXED);
     }
   });
@@ -111,7 +114,8 @@ void fixed_point() {
 int check_core_parts() {
   layout();
   sums_of_columns();
-  places();
+  places<64>();
+  places<128>();
   fixed_point();
   return failures;
 }
