@@ -202,6 +202,32 @@ void attention_statistics_cuda(int dtype, const Sizes& shape, const std::array<S
   const py::gil_scoped_release release;
   provis::attention_statistics_cuda(prepared.call, launch);
 }
+
+void attention_fused_cuda(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+                          const std::array<Address, kSlots>& addresses, int64_t sequences,
+                          int64_t bias_length, double scale, const std::vector<int>& kinds,
+                          const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                          const std::vector<int32_t>& bin_starts,
+                          const std::vector<double>& thresholds, int64_t arc_capacity,
+                          Address stream) {
+  const PreparedCall prepared =
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
+              pair_words, bin_starts, thresholds, arc_capacity);
+  const py::gil_scoped_release release;
+  provis::attention_fused_cuda(prepared.call, reinterpret_cast<void*>(stream));
+}
+
+py::dict fused_limits() {
+  const provis::FusedLimits limits = provis::fused_limits();
+  py::dict info;
+  info["max_head_size"] = limits.head_size;
+  info["max_candidates"] = limits.candidates;
+  info["max_thresholds"] = limits.thresholds;
+  info["max_properties"] = limits.properties;
+  info["dtypes"] = std::vector<int>{static_cast<int>(provis::DType::kBFloat16),
+                                    static_cast<int>(provis::DType::kFloat16)};
+  return info;
+}
 #endif
 
 py::dict cpu_info() {
@@ -239,6 +265,12 @@ PYBIND11_MODULE(_C, m) {
         py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
         py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
         py::arg("arc_capacity"), py::arg("stream"), py::arg("lse"), py::arg("lse_strides"));
+  m.def("attention_fused_cuda", &attention_fused_cuda, py::arg("dtype"), py::arg("shape"),
+        py::arg("strides"), py::arg("tensors"), py::arg("sequences"), py::arg("bias_length"),
+        py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
+        py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
+        py::arg("arc_capacity"), py::arg("stream"));
+  m.def("fused_limits", &fused_limits, "What attention_fused_cuda takes.");
 #endif
   m.def("cpu_info", &cpu_info, "Instruction sets: selected, and available ones, best first.");
   m.def("build_info", &build_info, "Version, compiler and parts of this build.");

@@ -37,25 +37,27 @@ struct CandidateList {
   int capacity;
 };
 
-// Least score of a candidate. -inf where there is no key yet.
+// Least score, in units of 1 / unit of x, that a key of this row may have: for the whole row, with
+// the keys so far. -inf where there is none yet.
 static PROVIS_HD float candidate_floor(float running_lse, float log_theta) {
   return running_lse + log_theta - kSlack;
 }
 
 // Adds the keys of one tile to the lists of the warp's rows: `row` 0 for rows g, 1 for rows g + 8
-// of the fragments. `floor` is that of the lane's row with this tile in its normaliser; `columns`
-// are the keys that count, as the lane sees them. The whole warp comes here. False if there was no
-// room, which a right normaliser rules out: nothing is written then, and the row cannot be used.
+// of the fragments. A key is a candidate where unit * score >= `floor`, that of the lane's row with
+// this tile in its normaliser; +inf for a row that does not count. `columns` are the keys that
+// count, as the lane sees them. The whole warp comes here. False if there was no room, which a
+// right normaliser rules out: nothing is written then, and the row cannot be used.
 template <class Gpu>
 PROVIS_HD bool add_candidates(const Gpu& gpu, const CandidateList& list,
                               const float (&scores)[kLaneElements], int row, uint64_t columns,
-                              int first_key, float floor) {
+                              int first_key, float unit, float floor) {
   uint32_t found = 0;  // bit e
   PROVIS_UNROLL
   for (int e = 0; e < kLaneElements; ++e) {
     const bool of_row = ((e >> 1) & 1) == row;
     // A row without keys has a floor of -inf: forbidden keys are no candidates there either.
-    const bool high = scores[e] >= floor && scores[e] > -INFINITY;
+    const bool high = unit * scores[e] >= floor && scores[e] > -INFINITY;
     if (of_row && high && has_column(columns, e)) found |= 1u << e;
   }
   if (!gpu.any(found != 0)) return true;
@@ -74,7 +76,7 @@ PROVIS_HD bool add_candidates(const Gpu& gpu, const CandidateList& list,
     int kept = 0;
     for (int c = 0; c < *list.size; ++c) {
       const Candidate candidate = list.entries[c];
-      if (candidate.score >= floor) list.entries[kept++] = candidate;
+      if (unit * candidate.score >= floor) list.entries[kept++] = candidate;
     }
     *list.size = kept;
   }
@@ -91,13 +93,14 @@ PROVIS_HD bool add_candidates(const Gpu& gpu, const CandidateList& list,
   return fits;
 }
 
-// Calls arc(key, x) for the candidates with x = score - lse >= log theta, once lse is final. The
-// lanes of the row share them.
+// Calls arc(key, x) for the candidates with x = unit * score - lse >= log theta, once lse is final:
+// the same single rounding as where the log-sum-exp is known from the start (arcs.h). The lanes of
+// the row share them.
 template <class Gpu, class Arc>
-PROVIS_HD void final_candidates(const Gpu& gpu, const CandidateList& list, float minus_lse,
-                                float log_theta, Arc arc) {
+PROVIS_HD void final_candidates(const Gpu& gpu, const CandidateList& list, float unit,
+                                float minus_lse, float log_theta, Arc arc) {
   for (int c = gpu.lane() & 3; c < *list.size; c += 4) {
-    const float x = list.entries[c].score + minus_lse;
+    const float x = gpu.fma(list.entries[c].score, unit, minus_lse);
     if (x >= log_theta) arc(list.entries[c].key, x);
   }
 }

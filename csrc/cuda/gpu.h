@@ -56,6 +56,11 @@ struct CudaGpu {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
     return power;
   }
+  __device__ __forceinline__ float log(float x) const { return logf(x); }
+  // Never fused with an addition.
+  __device__ __forceinline__ float multiply_rounded(float a, float b) const {
+    return __fmul_rn(a, b);
+  }
   // x * 2^power of a normal number, where the result is one too.
   __device__ __forceinline__ float scaled(float x, int power) const {
     return __int_as_float(__float_as_int(x) + (power << 23));
@@ -116,6 +121,23 @@ struct CudaGpu {
                  : "memory");
   }
 
+  // The same, each matrix transposed.
+  __device__ __forceinline__ void load_transposed(uint32_t (&r)[4], const char* row) const {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+  }
+
+  // Two numbers rounded to nearest, `low` in the lower half.
+  template <class Element>
+  __device__ __forceinline__ uint32_t pack(float low, float high) const;
+
+  // 16 bytes, both addresses aligned.
+  __device__ __forceinline__ void move_unit(char* to, const char* from) const {
+    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+  }
+
   // c[0..3] += A B of m16n8k16, summed in float32.
   template <class Element>
   __device__ __forceinline__ void multiply(float* c, const uint32_t (&a)[4], uint32_t b0,
@@ -139,5 +161,16 @@ struct CudaGpu {
 PROVIS_MULTIPLY(BFloat16, "bf16")
 PROVIS_MULTIPLY(Float16, "f16")
 #undef PROVIS_MULTIPLY
+
+#define PROVIS_PACK(Element, type)                                                          \
+  template <>                                                                               \
+  __device__ __forceinline__ uint32_t CudaGpu::pack<Element>(float low, float high) const { \
+    uint32_t both;                                                                          \
+    asm("cvt.rn." type "x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));            \
+    return both;                                                                            \
+  }
+PROVIS_PACK(BFloat16, "bf16")
+PROVIS_PACK(Float16, "f16")
+#undef PROVIS_PACK
 
 }  // namespace provis::cuda

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/fused.h"
 #include "core/two_pass.h"
 
 namespace provis::cuda {
@@ -18,17 +19,9 @@ constexpr int kDepths[] = {16, 32, 64, 96, 128, 256};
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
-void expect_pointers(const AttentionCall& call, const CudaLaunch& launch) {
+void expect_pointers(const AttentionCall& call) {
   if (call.query.data == nullptr || call.key.data == nullptr) {
     refuse("query, key: expected data, got null");
-  }
-  if (call.value.data != nullptr || call.output.data != nullptr) {
-    refuse("value, output: expected null, as the GPU kernel computes no output, got data");
-  }
-  if (launch.lse == nullptr) {
-    refuse(
-        "lse: expected the log-sum-exp of the rows, as the vendor's attention returned it, "
-        "got null");
   }
   const bool wants_arcs = call.arc_counts != nullptr || call.arc_index != nullptr;
   if (wants_arcs && call.n_thresholds < 1) {
@@ -120,8 +113,30 @@ BlockSize block_size(const TwoPassCall& call, bool weighted) {
   return {Plain::kBlockQueries, layout.counters_at()};
 }
 
-BlockSize block_size(const TwoPassCall& call, int depth, bool weighted) {
-  switch (depth) {
+template <int kDepth>
+BlockSize fused_block_size(const FusedCall& call) {
+  using Shape = FusedShape<BFloat16, kDepth>;
+  return {Shape::kBlockQueries, fused_layout<Shape>(call).counters_at()};
+}
+
+BlockSize block_size(const Launch& launch) {
+  const FusedCall& call = launch.call;
+  const bool weighted = launch.weighted;
+  if (launch.fused) {
+    switch (launch.depth) {
+      case 16:
+        return fused_block_size<16>(call);
+      case 32:
+        return fused_block_size<32>(call);
+      case 64:
+        return fused_block_size<64>(call);
+      case 96:
+        return fused_block_size<96>(call);
+      default:
+        return fused_block_size<128>(call);
+    }
+  }
+  switch (launch.depth) {
     case 16:
       return block_size<BFloat16, 16>(call, weighted);
     case 32:
@@ -140,7 +155,7 @@ BlockSize block_size(const TwoPassCall& call, int depth, bool weighted) {
 }
 
 // All that the launches of one call have in common.
-Launch common_launch(const AttentionCall& call, const CudaLaunch& launch) {
+Launch common_launch(const AttentionCall& call) {
   Launch all{};
   TwoPassCall& to = all.call;
   to.query = call.query;
@@ -149,10 +164,6 @@ Launch common_launch(const AttentionCall& call, const CudaLaunch& launch) {
   const bool batched = call.cu_seqlens == nullptr;
   to.query_vectors = in_vectors(call.query, element, batched);
   to.key_vectors = in_vectors(call.key, element, batched);
-  to.lse = launch.lse;
-  to.lse_batch_stride = launch.lse_batch_stride;
-  to.lse_head_stride = launch.lse_head_stride;
-  to.lse_token_stride = launch.lse_token_stride;
   to.cu_seqlens = call.cu_seqlens;
   to.sequences = call.sequences;
   to.heads = call.heads;
@@ -200,7 +211,7 @@ int take_properties(const AttentionCall& call, int first, Launch& launch) {
   to.slots = 1;
   to.channel_offset = 0;
   for (int p = 0; p < first; ++p) to.channel_offset += 1 + call.properties[p].classes;
-  const int64_t base = block_size(to, launch.depth, launch.weighted).base_bytes;
+  const int64_t base = block_size(launch).base_bytes;
   const int64_t most_slots = (kMaxSharedBytes - base) / 8 - 1;
   int p = first;
   for (; p < call.n_properties && to.n_properties < kMaxPropertiesOfLaunch; ++p) {
@@ -239,7 +250,7 @@ int take_properties(const AttentionCall& call, int first, Launch& launch) {
 void add_grids(Launch launch, std::vector<Launch>& launches) {
   const TwoPassCall& call = launch.call;
   const bool packed = call.cu_seqlens != nullptr;
-  const int64_t queries = block_size(call, launch.depth, launch.weighted).queries;
+  const int64_t queries = block_size(launch).queries;
   launch.blocks[0] =
       packed ? call.tokens / queries + call.sequences : (call.length + queries - 1) / queries;
   if (launch.blocks[0] > kMaxGridX) {
@@ -270,14 +281,69 @@ std::vector<Launch> plan_launches(const AttentionCall& call, const CudaLaunch& l
   }
   expect_sizes(call);
   if (call.tokens == 0 || call.heads == 0 || call.sequences == 0) return launches;
-  expect_pointers(call, launch);
-  Launch all = common_launch(call, launch);
+  expect_pointers(call);
+  if (call.value.data != nullptr || call.output.data != nullptr) {
+    refuse("value, output: expected null, as the two-pass kernel computes no output, got data");
+  }
+  if (launch.lse == nullptr) {
+    refuse(
+        "lse: expected the log-sum-exp of the rows, as the vendor's attention returned it, "
+        "got null");
+  }
+  Launch all = common_launch(call);
+  all.call.lse = launch.lse;
+  all.call.lse_batch_stride = launch.lse_batch_stride;
+  all.call.lse_head_stride = launch.lse_head_stride;
+  all.call.lse_token_stride = launch.lse_token_stride;
   int p = 0;
   do {
     Launch part = all;
     p = take_properties(call, p, part);
     add_grids(part, launches);
   } while (p < call.n_properties);
+  return launches;
+}
+
+std::vector<Launch> plan_fused(const AttentionCall& call) {
+  std::vector<Launch> launches;
+  expect_sizes(call);
+  const bool half = call.dtype == DType::kBFloat16 || call.dtype == DType::kFloat16;
+  if (!half || call.head_size > kMaxFusedHeadSize) {
+    refuse("query: expected bfloat16 or float16 and a head size of at most " +
+           std::to_string(kMaxFusedHeadSize) + " for the fused kernel, got head size " +
+           std::to_string(call.head_size));
+  }
+  if (call.mass != nullptr || call.received != nullptr || call.entropy != nullptr) {
+    refuse("mass, received, entropy: expected null, as the fused kernel does not weigh, got data");
+  }
+  if (call.n_properties > kMaxPropertiesOfLaunch) {
+    refuse("properties: expected at most " + std::to_string(kMaxPropertiesOfLaunch) +
+           " for the fused kernel, got " + std::to_string(call.n_properties));
+  }
+  if (call.tokens == 0 || call.heads == 0 || call.sequences == 0) return launches;
+  expect_pointers(call);
+  if (call.value.data == nullptr || call.output.data == nullptr) {
+    refuse("value, output: expected data, got null");
+  }
+  Launch all = common_launch(call);
+  all.fused = true;
+  FusedCall& to = all.call;
+  const bool batched = call.cu_seqlens == nullptr;
+  to.value = call.value;
+  to.output = call.output;
+  to.value_vectors = in_vectors(call.value, 2, batched);
+  to.output_vectors = in_vectors(call.output, 2, batched);
+  to.new_lse = static_cast<float*>(call.lse);
+  if (call.arc_counts != nullptr || call.arc_index != nullptr) {
+    const double least = *std::min_element(call.thresholds, call.thresholds + call.n_thresholds);
+    to.list_capacity = candidate_capacity(least);
+    if (to.list_capacity == 0) {
+      refuse("thresholds: expected more than 1 / " + std::to_string(kMaxCandidates + 1) +
+             " for the fused kernel, got " + std::to_string(least));
+    }
+  }
+  take_properties(call, 0, all);
+  add_grids(all, launches);
   return launches;
 }
 

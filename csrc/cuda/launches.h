@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "core/two_pass_call.h"
+#include "core/fused_call.h"
 #include "provis/attention_statistics_cuda.h"
 
 namespace provis::cuda {
@@ -14,8 +14,9 @@ constexpr int64_t kMaxSharedBytes = 98304;
 constexpr int64_t kSharedBytesForAsking = 49152;
 
 struct Launch {
-  TwoPassCall call;
-  bool weighted;         // else arcs alone, without exponentials
+  FusedCall call;        // the two-pass kernel takes the part that it shares
+  bool fused;            // else two-pass
+  bool weighted;         // two-pass: else arcs alone, without exponentials
   int depth;             // of the kernel: the head size, rounded up; 0 for float32
   int64_t blocks[3];     // grid
   int64_t shared_bytes;  // dynamic shared memory of a block
@@ -25,5 +26,8 @@ struct Launch {
 // block counts in its shared memory. Almost always one launch; none where there is nothing to do.
 // Throws std::invalid_argument where the call does not fit.
 std::vector<Launch> plan_launches(const AttentionCall& call, const CudaLaunch& launch);
+
+// The same for the fused kernel.
+std::vector<Launch> plan_fused(const AttentionCall& call);
 
 }  // namespace provis::cuda

@@ -1,11 +1,9 @@
 // The two-pass kernel (core/two_pass.h) and its launch. One .cu file per dtype instantiates it.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include "core/two_pass.h"
 #include "cuda/gpu.h"
-#include "cuda/launches.h"
+#include "cuda/start.h"
 
 namespace provis::cuda {
 
@@ -32,18 +30,8 @@ __global__ void __launch_bounds__(kBlockThreads, (resident_blocks<kDepth, kWeigh
 
 template <class Element, int kDepth, bool kWeighted>
 cudaError_t start(const Launch& launch, cudaStream_t stream) {
-  const void* kernel = reinterpret_cast<const void*>(&two_pass_kernel<Element, kDepth, kWeighted>);
-  if (launch.shared_bytes > kSharedBytesForAsking) {
-    // Always the same number: another thread may launch the kernel between here and there.
-    const cudaError_t granted = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kMaxSharedBytes));
-    if (granted != cudaSuccess) return granted;
-  }
-  const dim3 grid(static_cast<unsigned>(launch.blocks[0]), static_cast<unsigned>(launch.blocks[1]),
-                  static_cast<unsigned>(launch.blocks[2]));
-  void* arguments[] = {const_cast<TwoPassCall*>(&launch.call)};
-  return cudaLaunchKernel(kernel, grid, dim3(kBlockThreads), arguments,
-                          static_cast<size_t>(launch.shared_bytes), stream);
+  return start_kernel(reinterpret_cast<const void*>(&two_pass_kernel<Element, kDepth, kWeighted>),
+                      launch, stream);
 }
 
 template <class Element, int kDepth>
@@ -72,9 +60,5 @@ cudaError_t start_tensor_cores(const Launch& launch, cudaStream_t stream) {
       return cudaErrorInvalidValue;
   }
 }
-
-cudaError_t start_bf16(const Launch& launch, cudaStream_t stream);
-cudaError_t start_f16(const Launch& launch, cudaStream_t stream);
-cudaError_t start_f32(const Launch& launch, cudaStream_t stream);
 
 }  // namespace provis::cuda

@@ -66,7 +66,7 @@ void check(const Scores& scores, double theta, const std::string& name) {
         }
         const provis::CandidateList list{entries.data() + row * capacity,
                                          &sizes[static_cast<size_t>(row)], capacity};
-        const bool ok = provis::add_candidates(gpu, list, tile, r, ~uint64_t{0}, first,
+        const bool ok = provis::add_candidates(gpu, list, tile, r, ~uint64_t{0}, first, 1.0f,
                                                provis::candidate_floor(online[r].lse(), log_theta));
         if (!ok) fits = false;
       }
@@ -75,7 +75,7 @@ void check(const Scores& scores, double theta, const std::string& name) {
       const int row = provis::kWarpRows * gpu.warp() + (gpu.lane() >> 2) + 8 * r;
       const provis::CandidateList list{entries.data() + row * capacity,
                                        &sizes[static_cast<size_t>(row)], capacity};
-      provis::final_candidates(gpu, list, -online[r].lse(), log_theta, [&](int key, float) {
+      provis::final_candidates(gpu, list, 1.0f, -online[r].lse(), log_theta, [&](int key, float) {
         found[gpu.lane() & 3][static_cast<size_t>(row)].push_back(key);
       });
     }

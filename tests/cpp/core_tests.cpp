@@ -1,7 +1,9 @@
 // The core of the GPU kernels on the host (fake_gpu.h): every block, warp and lane of it. Exit
 // status 0 when everything agrees.
+#include <vector>
+
 #include "fake_gpu.h"
-#include "two_pass_tests.h"
+#include "gpu_tests.h"
 
 int check_core_parts();  // core_part_tests.cpp
 int check_candidates();  // candidate_tests.cpp
@@ -13,10 +15,20 @@ using provis::cuda::Launch;
 
 template <class Element, int kDepth>
 void run_depth(const Launch& launch) {
+  if (launch.fused) {
+    if constexpr (kDepth > 0 && kDepth <= provis::kMaxFusedHeadSize) {
+      fake::run_grid<provis::FusedBlock<Element, kDepth, fake::Gpu>>(launch.call, launch.blocks,
+                                                                     launch.shared_bytes);
+      return;
+    }
+    fake::require(false, "there is a fused kernel of this depth");
+  }
   if (launch.weighted) {
-    fake::run_grid<Element, kDepth, true>(launch.call, launch.blocks, launch.shared_bytes);
+    fake::run_grid<provis::TwoPassBlock<Element, kDepth, true, fake::Gpu>>(
+        launch.call, launch.blocks, launch.shared_bytes);
   } else {
-    fake::run_grid<Element, kDepth, false>(launch.call, launch.blocks, launch.shared_bytes);
+    fake::run_grid<provis::TwoPassBlock<Element, kDepth, false, fake::Gpu>>(
+        launch.call, launch.blocks, launch.shared_bytes);
   }
 }
 
@@ -40,12 +52,11 @@ void run_element(const Launch& launch) {
   }
 }
 
-// attention_statistics_cuda() with the kernels of the host.
-void run(const cases::Case& c, const provis::AttentionCall& call) {
-  for (const Launch& launch : provis::cuda::plan_launches(call, c.launch)) {
-    if (call.dtype == DType::kFloat32) {
+void run_all(DType dtype, const std::vector<Launch>& launches) {
+  for (const Launch& launch : launches) {
+    if (dtype == DType::kFloat32) {
       run_depth<float, 0>(launch);
-    } else if (call.dtype == DType::kBFloat16) {
+    } else if (dtype == DType::kBFloat16) {
       run_element<provis::BFloat16>(launch);
     } else {
       run_depth<provis::Float16, 64>(launch);
@@ -53,6 +64,19 @@ void run(const cases::Case& c, const provis::AttentionCall& call) {
   }
 }
 
+// attention_statistics_cuda() and attention_fused_cuda() with the kernels of the host.
+void run_two_pass(const cases::Case& c, const provis::AttentionCall& call) {
+  run_all(call.dtype, provis::cuda::plan_launches(call, c.launch));
+}
+
+void run_fused(const cases::Case&, const provis::AttentionCall& call) {
+  run_all(call.dtype, provis::cuda::plan_fused(call));
+}
+
 }  // namespace
 
-int main() { return check_core_parts() + check_candidates() + check_two_pass(run) == 0 ? 0 : 1; }
+int main() {
+  const int failed = check_core_parts() + check_candidates() + check_two_pass(run_two_pass) +
+                     check_fused(run_fused);
+  return failed == 0 ? 0 : 1;
+}

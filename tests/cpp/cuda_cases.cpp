@@ -52,8 +52,10 @@ Case::Case(const Shape& of, unsigned seed) : shape(of) {
   const size_t width = shape.dtype == DType::kFloat32 ? 4 : 2;
   query.resize(rows * pitch * width);
   key.resize(rows * pitch * width);
+  value.resize(rows * pitch * width);
   exact_query.resize(rows * size);
   exact_key.resize(rows * size);
+  exact_value.resize(rows * size);
   const float scale = static_cast<float>(shape.sharpness);
   for (size_t r = 0; r < rows; ++r) {
     for (size_t d = 0; d < pitch; ++d) {
@@ -62,6 +64,13 @@ Case::Case(const Shape& of, unsigned seed) : shape(of) {
             inside ? &exact_query[r * size + d] : nullptr);
       store(key, r * pitch + d, inside ? normal(random) : kNaN,
             inside ? &exact_key[r * size + d] : nullptr);
+    }
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t d = 0; d < pitch; ++d) {
+      const bool inside = d < size;
+      store(value, r * pitch + d, inside ? normal(random) : kNaN,
+            inside ? &exact_value[r * size + d] : nullptr);
     }
   }
   int longest = 1;
@@ -136,18 +145,16 @@ Case::Case(const Shape& of, unsigned seed) : shape(of) {
                   n = shape.lengths[static_cast<size_t>(s)];
     for (int64_t h = 0; h < shape.heads; ++h) {
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t at = shape.batched ? (s * shape.heads + h) * n + i : h * tokens() + begin + i;
-        lse[static_cast<size_t>(at)] = allowed[static_cast<size_t>(begin + i)] != 0
-                                           ? static_cast<float>(weight_row(s, h, i, a))
-                                           : kNaN;
+        lse[lse_at(s, h, i)] = allowed[static_cast<size_t>(begin + i)] != 0
+                                   ? static_cast<float>(weight_row(s, h, i, a))
+                                   : kNaN;
       }
     }
   }
   for (int64_t t = 0; t < tokens(); ++t) {
     if (allowed[static_cast<size_t>(t)] != 0) continue;
     for (int64_t h = 0; h < shape.heads; ++h) {
-      poison(true, t, h, kNaN);
-      poison(false, t, h, kNaN);
+      for (auto* tensor : {&query, &key, &value}) poison(*tensor, t, h, kNaN);
     }
   }
 }
@@ -165,11 +172,60 @@ void Case::store(std::vector<unsigned char>& to, size_t element, float x, double
   if (exact != nullptr) *exact = static_cast<double>(stored);
 }
 
-void Case::poison(bool of_query, int64_t token, int64_t head, float value) {
+void Case::poison(std::vector<unsigned char>& tensor, int64_t token, int64_t head, float x) {
   const size_t row = static_cast<size_t>(token * shape.heads + head);
   for (int d = 0; d < shape.head_size; ++d) {
-    store(of_query ? query : key, row * static_cast<size_t>(shape.pitch) + static_cast<size_t>(d),
-          value, nullptr);
+    store(tensor, row * static_cast<size_t>(shape.pitch) + static_cast<size_t>(d), x, nullptr);
+  }
+}
+
+double Case::element(const std::vector<unsigned char>& tensor, size_t index) const {
+  if (shape.dtype == DType::kFloat32) {
+    float x;
+    std::memcpy(&x, tensor.data() + 4 * index, sizeof x);
+    return static_cast<double>(x);
+  }
+  uint16_t bits;
+  std::memcpy(&bits, tensor.data() + 2 * index, sizeof bits);
+  return static_cast<double>(shape.dtype == DType::kBFloat16 ? fake::widen(provis::BFloat16{bits})
+                                                             : fake::widen(provis::Float16{bits}));
+}
+
+size_t Case::lse_at(int64_t s, int64_t h, int64_t i) const {
+  const int64_t n = shape.lengths[static_cast<size_t>(s)];
+  const int64_t begin = offsets[static_cast<size_t>(s)];
+  return static_cast<size_t>(shape.batched ? (s * shape.heads + h) * n + i
+                                           : h * tokens() + begin + i);
+}
+
+void Case::attend(bool rounded, std::vector<double>& output, std::vector<double>& exact_lse) const {
+  const auto low = [&](double x) {
+    if (!rounded) return x;
+    const float f = static_cast<float>(x);
+    return static_cast<double>(shape.dtype == DType::kBFloat16
+                                   ? fake::widen(fake::narrow(f, provis::BFloat16{}))
+                                   : fake::widen(fake::narrow(f, provis::Float16{})));
+  };
+  const size_t size = static_cast<size_t>(shape.head_size);
+  output.assign(exact_query.size(), 0.0);
+  exact_lse.assign(lse.size(), 0.0);
+  std::vector<double> a;
+  for (int64_t s = 0; s < sequences(); ++s) {
+    const int64_t begin = offsets[static_cast<size_t>(s)];
+    for (int64_t h = 0; h < shape.heads; ++h) {
+      for (int64_t i = 0; i < shape.lengths[static_cast<size_t>(s)]; ++i) {
+        if (allowed[static_cast<size_t>(begin + i)] == 0) continue;
+        exact_lse[lse_at(s, h, i)] = weight_row(s, h, i, a);
+        double* to = output.data() + static_cast<size_t>((begin + i) * shape.heads + h) * size;
+        for (size_t j = 0; j < a.size(); ++j) {
+          if (a[j] == 0) continue;
+          const size_t of_key =
+              static_cast<size_t>((begin + static_cast<int64_t>(j)) * shape.heads + h);
+          for (size_t d = 0; d < size; ++d) to[d] += low(a[j]) * exact_value[of_key * size + d];
+        }
+        for (size_t d = 0; d < size; ++d) to[d] = low(to[d]);
+      }
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Cases for the two-pass kernel: tensors with everything that a call can have, and what a plain
+// Cases for the GPU kernels: tensors with everything that a call can have, and what a plain
 // double loop makes of them.
 #pragma once
 
@@ -59,13 +59,21 @@ class Case {
   // Accumulators of zeros, sized for this call.
   Results zeros(int64_t arc_capacity = 0) const;
   Results plain_loop() const;
-  // Sets the element of a query or key.
-  void poison(bool query, int64_t token, int64_t head, float value);
+  // Output, [tokens, heads, head_size], and log-sum-exp, laid out as `lse`, of every query that may
+  // be attended; 0 for the others. `rounded`: weights and outputs rounded to the dtype, as plain
+  // code in low precision does.
+  void attend(bool rounded, std::vector<double>& output, std::vector<double>& exact_lse) const;
+  // Sets the elements of a query, key or value.
+  void poison(std::vector<unsigned char>& tensor, int64_t token, int64_t head, float x);
+  // An element of a tensor as it is stored.
+  double element(const std::vector<unsigned char>& tensor, size_t index) const;
+  // Where a query's log-sum-exp stands.
+  size_t lse_at(int64_t s, int64_t h, int64_t i) const;
 
   const Shape shape;
   std::vector<int32_t> offsets{0};
-  std::vector<unsigned char> query, key;       // [tokens, heads, pitch], or batched the same
-  std::vector<double> exact_query, exact_key;  // [tokens, heads, head_size]
+  std::vector<unsigned char> query, key, value;  // [tokens, heads, pitch], or batched the same
+  std::vector<double> exact_query, exact_key, exact_value;  // [tokens, heads, head_size]
   std::vector<uint8_t> allowed, residues;
   std::vector<float> additive, relative;
   std::vector<int16_t> labels, sides;

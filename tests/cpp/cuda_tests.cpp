@@ -1,13 +1,13 @@
-// The two-pass kernel on a GPU, without Python: the cases of two_pass_tests.cpp, and a call
-// captured in a graph. Exit status 0 when everything agrees, 77 where there is no GPU.
+// The kernels on a GPU, without Python: the cases of two_pass_tests.cpp and fused_tests.cpp, and a
+// call captured in a graph. Exit status 0 when everything agrees, 77 where there is no GPU.
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
+#include "gpu_tests.h"
 #include "provis/attention_statistics_cuda.h"
-#include "two_pass_tests.h"
 
 namespace {
 
@@ -93,6 +93,11 @@ struct DeviceCall {
     call.arc_total = mirror.of(from.arc_total, 1, true);
     call.flags = mirror.of(from.flags, from.sequences, true);
     launch.lse = mirror.of(c.launch.lse, static_cast<int64_t>(c.lse.size()));
+    if (from.output.data == nullptr) return;
+    const int64_t size = static_cast<int64_t>(c.query.size());
+    call.value.data = bytes(c.value);
+    call.output.data = mirror.of(static_cast<unsigned char*>(from.output.data), size, true);
+    call.lse = mirror.of(static_cast<float*>(from.lse), static_cast<int64_t>(c.lse.size()), true);
   }
 };
 
@@ -100,6 +105,13 @@ void run(const cases::Case& c, const provis::AttentionCall& call) {
   Mirror mirror;
   const DeviceCall on_device(c, call, mirror);
   provis::attention_statistics_cuda(on_device.call, on_device.launch);
+  mirror.bring_back();
+}
+
+void run_fused(const cases::Case& c, const provis::AttentionCall& call) {
+  Mirror mirror;
+  const DeviceCall on_device(c, call, mirror);
+  provis::attention_fused_cuda(on_device.call, nullptr);
   mirror.bring_back();
 }
 
@@ -148,5 +160,5 @@ int main() {
     std::printf("cuda tests: no GPU\n");
     return 77;
   }
-  return check_two_pass(run) + check_graph() == 0 ? 0 : 1;
+  return check_two_pass(run) + check_fused(run_fused) + check_graph() == 0 ? 0 : 1;
 }

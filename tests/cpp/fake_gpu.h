@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/fused.h"
 #include "core/two_pass.h"
 
 namespace fake {
@@ -77,6 +78,29 @@ inline float widen(provis::Float16 x) {
                               : std::ldexp(static_cast<float>(fraction | 0x400), exponent - 25);
   }
   return (x.bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+// Rounded to nearest, ties to even.
+inline provis::BFloat16 narrow(float x, provis::BFloat16) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (x != x) return {0x7fff};
+  return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
+
+inline provis::Float16 narrow(float x, provis::Float16) {
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  const float size = std::fabs(x);
+  if (x != x) return {0x7fff};
+  if (size >= 65520.0f) return {static_cast<uint16_t>(sign | 0x7c00)};
+  if (size < 6.103515625e-5f) {  // subnormal: units of 2^-24
+    return {
+        static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(size * 16777216.0f)))};
+  }
+  int exponent;
+  const float fraction = std::frexp(size, &exponent);                      // [0.5, 1)
+  const int units = static_cast<int>(std::nearbyint(fraction * 2048.0f));  // 1024 to 2048
+  return {static_cast<uint16_t>(sign | (((exponent + 14) << 10) + units - 1024))};
 }
 
 class Gpu {
@@ -143,6 +167,8 @@ class Gpu {
   float max_nan(float a, float b) const { return a != a || b != b ? NAN : a < b ? b : a; }
   float exp2(float x) const { return std::exp2(x); }
   float scaled(float x, int power) const { return std::ldexp(x, power); }
+  float log(float x) const { return std::log(x); }
+  float multiply_rounded(float a, float b) const { return a * b; }
 
   uint32_t add_shared(uint32_t* to, uint32_t amount) const {
     return __atomic_fetch_add(to, amount, __ATOMIC_RELAXED);
@@ -183,18 +209,35 @@ class Gpu {
   }
 
   void load_matrices(uint32_t (&r)[4], const char* row) const {
-    require(aligned(row), "rows of matrices are aligned");
     exchange(row, [&](auto of) {
       for (int m = 0; m < 4; ++m) {
-        unsigned banks = 0;
-        for (int l = 0; l < 8; ++l) {
-          banks |= 1u << (reinterpret_cast<uintptr_t>(of(8 * m + l)) / 16 % 8);
-        }
-        require(banks == 0xff, "the rows of a matrix lie in different banks");
+        check_banks(of, m);
         std::memcpy(&r[m], of(8 * m + lane() / 4) + 4 * (lane() % 4), 4);
       }
       return 0;
     });
+  }
+  void load_transposed(uint32_t (&r)[4], const char* row) const {
+    exchange(row, [&](auto of) {
+      for (int m = 0; m < 4; ++m) {
+        check_banks(of, m);
+        uint16_t pair[2];
+        for (int x = 0; x < 2; ++x) {
+          std::memcpy(&pair[x], of(8 * m + 2 * (lane() % 4) + x) + 2 * (lane() / 4), 2);
+        }
+        r[m] = pair[0] | static_cast<uint32_t>(pair[1]) << 16;
+      }
+      return 0;
+    });
+  }
+
+  template <class Element>
+  uint32_t pack(float low, float high) const {
+    return narrow(low, Element{}).bits | static_cast<uint32_t>(narrow(high, Element{}).bits) << 16;
+  }
+  void move_unit(char* to, const char* from) const {
+    require(aligned(to) && aligned(from), "moves of 16 bytes are aligned");
+    std::memcpy(to, from, 16);
   }
 
   template <class Element>
@@ -225,6 +268,17 @@ class Gpu {
   }
 
  private:
+  template <class Of>
+  static void check_banks(Of of, int matrix) {
+    unsigned banks = 0;
+    for (int l = 0; l < 8; ++l) {
+      const char* row = of(8 * matrix + l);
+      require(aligned(row), "rows of matrices are aligned");
+      banks |= 1u << (reinterpret_cast<uintptr_t>(row) / 16 % 8);
+    }
+    require(banks == 0xff, "the rows of a matrix lie in different banks");
+  }
+
   struct Copy {
     char* to;
     const char* from;
@@ -255,8 +309,8 @@ void run_block(Work work) {
 }
 
 // All blocks of a grid, one after the other. Shared memory is full of NaN before each.
-template <class Element, int kDepth, bool kWeighted>
-void run_grid(const provis::TwoPassCall& call, const int64_t (&blocks)[3], int64_t shared_bytes) {
+template <class Block, class Call>
+void run_grid(const Call& call, const int64_t (&blocks)[3], int64_t shared_bytes) {
   struct Free {
     void operator()(char* p) const { ::operator delete[](p, std::align_val_t(128)); }
   };
@@ -267,7 +321,7 @@ void run_grid(const provis::TwoPassCall& call, const int64_t (&blocks)[3], int64
     for (int64_t b = 0; b < blocks[0] * blocks[1] * blocks[2]; ++b) {
       if (gpu.thread() == 0) std::memset(shared.get(), 0xff, bytes);
       gpu.sync();
-      provis::TwoPassBlock<Element, kDepth, kWeighted, Gpu> block(gpu, call);
+      Block block(gpu, call);
       block.run({b % blocks[0], b / blocks[0] % blocks[1], b / blocks[0] / blocks[1]},
                 shared.get());
       gpu.sync();

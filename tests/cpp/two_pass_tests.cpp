@@ -1,5 +1,3 @@
-#include "two_pass_tests.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -7,37 +5,23 @@
 #include <utility>
 #include <vector>
 
+#include "gpu_checks.h"
+#include "gpu_tests.h"
+
 namespace {
 
 using cases::Case;
 using cases::Results;
 using cases::Shape;
+using checks::check_counts;
+using checks::check_list;
+using checks::expect;
+using checks::shape_of;
+using checks::with_arcs;
 using provis::DType;
 using provis::cuda::Launch;
 
 Runner run;
-int failures = 0;
-int64_t arcs_seen = 0, unsure = 0;
-
-void expect(bool ok, const std::string& what) {
-  if (ok) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-provis::AttentionCall with_arcs(const Case& c, Results& r) {
-  provis::AttentionCall call = c.call;
-  call.arc_counts = r.counts.data();
-  call.flags = r.flags.data();
-  if (!r.arc_weight.empty()) {
-    call.arc_index = r.arc_index.data();
-    call.arc_weight = r.arc_weight.data();
-    call.arc_total = &r.arc_total;
-    call.arc_capacity = static_cast<int64_t>(r.arc_weight.size());
-  }
-  return call;
-}
-
 provis::AttentionCall with_everything(const Case& c, Results& r, bool entropy = true) {
   provis::AttentionCall call = with_arcs(c, r);
   call.mass = r.mass.data();
@@ -52,38 +36,6 @@ double worst(const std::vector<int64_t>& found, const std::vector<double>& exact
     most = std::max(most, std::abs(static_cast<double>(found[x]) / 4294967296.0 - exact[x]));
   }
   return most;
-}
-
-void check_counts(const Case& c, const Results& exact, const Results& found,
-                  const std::string& name) {
-  const size_t channels = static_cast<size_t>(c.channels()),
-               heads = static_cast<size_t>(c.shape.heads);
-  const size_t thetas = c.shape.thresholds.size();
-  for (size_t row = 0; row < found.counts.size() / channels; ++row) {
-    const size_t cell = row / heads / thetas * heads + row % heads;
-    if (!exact.sure[cell]) {
-      ++unsure;
-      continue;
-    }
-    arcs_seen += found.counts[row * channels];
-    for (size_t x = row * channels; x < (row + 1) * channels; ++x) {
-      expect(found.counts[x] == exact.counts[x],
-             name + ": count of channel " + std::to_string(x - row * channels) + " is " +
-                 std::to_string(found.counts[x]) + ", not " + std::to_string(exact.counts[x]));
-    }
-  }
-  for (int32_t flag : found.flags) expect(flag == 0, name + ": a flag without reason");
-}
-
-void check_list(const Results& exact, const Results& found, const std::string& name) {
-  if (std::find(exact.sure.begin(), exact.sure.end(), false) != exact.sure.end()) return;
-  std::vector<cases::Arc> listed;
-  for (int64_t a = 0; a < found.arc_total; ++a) {
-    const int32_t* entry = found.arc_index.data() + 4 * a;
-    listed.push_back({entry[0], entry[1], entry[2], entry[3]});
-  }
-  std::sort(listed.begin(), listed.end());
-  expect(listed == exact.arcs, name + ": the list of arcs");
 }
 
 // Arcs alone, then everything twice: the same counts, and the same bits.
@@ -116,15 +68,6 @@ void run_case(const Shape& shape, unsigned seed, const std::string& name) {
     expect(off[x] <= 3e-6 * (longest + 1),
            name + ": " + what[x] + " is off by " + std::to_string(off[x]));
   }
-}
-
-Shape shape_of(DType dtype, int head_size, int pitch, std::vector<int> lengths) {
-  Shape shape;
-  shape.dtype = dtype;
-  shape.head_size = head_size;
-  shape.pitch = pitch;
-  shape.lengths = std::move(lengths);
-  return shape;
 }
 
 void shapes() {
@@ -204,7 +147,7 @@ void not_finite() {
   Results clean = c.zeros(), spoilt = c.zeros();
   run(c, with_everything(c, clean));
   // As the vendor's attention has it: what is NaN in the query is NaN in its log-sum-exp.
-  c.poison(true, 50, 0, NAN);
+  c.poison(c.query, 50, 0, NAN);
   c.lse[50] = NAN;
   run(c, with_everything(c, spoilt));
   expect(spoilt.flags == std::vector<int32_t>{0, provis::kNotFinite, 0}, "NaN is flagged");
@@ -214,7 +157,7 @@ void not_finite() {
   }
   // A NaN score alone is flagged too, and +inf in the log-sum-exp; -inf is a row without keys.
   Case d(shape, 9);
-  d.poison(false, 3, 0, NAN);
+  d.poison(d.key, 3, 0, NAN);
   d.lse[100] = INFINITY;
   Results flagged = d.zeros();
   run(d, with_arcs(d, flagged));
@@ -293,14 +236,12 @@ void grids() {
 
 int check_two_pass(Runner runner) {
   run = runner;
+  checks::begin();
   shapes();
   many_counters();
   not_finite();
   short_list();
   refusals();
   grids();
-  expect(arcs_seen > 10000, "the cases have arcs");
-  std::printf("two-pass kernel: %lld arcs; %lld heads with weights at a threshold; %d failed\n",
-              static_cast<long long>(arcs_seen), static_cast<long long>(unsure), failures);
-  return failures;
+  return checks::end("two-pass kernel", 10000);
 }

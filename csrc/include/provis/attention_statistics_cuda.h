@@ -1,8 +1,10 @@
 // The statistics of attention_statistics.h on an NVIDIA GPU (compute capability 8.0 and later).
 //
-// The vendor's attention has computed the output and the log-sum-exp of every row; the kernel
-// multiplies queries by keys again, on the tensor cores, and with the log-sum-exp known each
-// attention weight is final as soon as its score is. It needs neither torch nor CUDA headers.
+// There are two ways. Two passes: the vendor's attention has computed the output and the
+// log-sum-exp of every row; our kernel multiplies queries by keys again, on the tensor cores, and
+// with the log-sum-exp known each attention weight is final as soon as its score is. Or one:
+// attention of our own, which finds arcs on its way. This header needs neither torch nor those of
+// CUDA.
 #pragma once
 
 #include <cstdint>
@@ -44,5 +46,23 @@ struct CudaLaunch {
 // Throws std::invalid_argument where the call does not fit, and std::runtime_error with CUDA's
 // message where the launch fails.
 void attention_statistics_cuda(const AttentionCall& call, const CudaLaunch& launch);
+
+// What attention_fused_cuda takes; beyond that it throws, and the two-pass kernel serves.
+struct FusedLimits {
+  int head_size;
+  int candidates;  // floor((1 + 1e-4) / least threshold), where arcs are asked for
+  int thresholds;
+  int properties;
+};
+FusedLimits fused_limits();
+
+// Attention and, where arcs are asked for, their statistics, in a single pass over the keys.
+//
+// As above, but call.output and, unless it is null, call.lse are written (float32, contiguous; rows
+// that attend to nothing get an output of 0 and a log-sum-exp of -inf), call.mass, call.received
+// and call.entropy must be null, and inputs are bfloat16 or float16. Every query gets an output;
+// those that are not allowed raise no flag. The terms of the softmax are rounded to the inputs'
+// type before they are multiplied with the values, and the output is at the end.
+void attention_fused_cuda(const AttentionCall& call, void* stream);
 
 }  // namespace provis
