@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,14 @@ import pytest
 from provis_fast import _C
 
 ARCHITECTURES = ("sm_80", "sm_90")
-# two_pass_kernel<Element, depth, weighted>: element types and depths of csrc/cuda/two_pass_*.cu
-TENSOR_CORE_KERNELS = {
-    (element, depth, weighted)
-    for element in ("BFloat16", "Float16")
-    for depth in (16, 32, 64, 96, 128, 256)
-    for weighted in (False, True)
-}
-KERNELS = TENSOR_CORE_KERNELS | {("float", 0, False), ("float", 0, True)}
+# Kernels by element type, depth and what they are for: two_pass_kernel<Element, depth, weighted> and
+# fused_kernel<Element, depth> of csrc/cuda.
+ELEMENTS = ("BFloat16", "Float16")
+FUSED_KERNELS = set(product(ELEMENTS, (16, 32, 64, 96, 128), ("fused",)))
+TENSOR_CORE_KERNELS = FUSED_KERNELS | set(
+    product(ELEMENTS, (16, 32, 64, 96, 128, 256), ("arcs", "weighted"))
+)
+KERNELS = TENSOR_CORE_KERNELS | {("float", 0, "arcs"), ("float", 0, "weighted")}
 
 
 def find_tool(name: str) -> str:
@@ -54,18 +54,21 @@ def cuobjdump(*options: str) -> str:
     return done.stdout
 
 
-def kernel_of(line: str) -> tuple[str, int, bool] | None:
-    """(element, depth, weighted) of a two_pass_kernel's mangled name."""
-    found = re.search(r"two_pass_kernelI(?:NS_\d+(BFloat16|Float16)E|f)Li(\d+)ELb([01])E", line)
+def kernel_of(line: str) -> tuple[str, int, str] | None:
+    """(element, depth, purpose) from a kernel's mangled name."""
+    found = re.search(
+        r"(two_pass|fused)_kernelI(?:NS_\d+(BFloat16|Float16)E|f)Li(\d+)E(?:Lb([01])E)?", line
+    )
     if found is None:
         return None
-    return found[1] or "float", int(found[2]), found[3] == "1"
+    purpose = {None: "fused", "0": "arcs", "1": "weighted"}[found[4]]
+    return found[2] or "float", int(found[3]), purpose
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
-def instructions(request: pytest.FixtureRequest) -> dict[tuple[str, int, bool], Counter[str]]:
+def instructions(request: pytest.FixtureRequest) -> dict[tuple[str, int, str], Counter[str]]:
     """How often each kernel has each instruction."""
-    kernels: dict[tuple[str, int, bool], Counter[str]] = {}
+    kernels: dict[tuple[str, int, str], Counter[str]] = {}
     counts: Counter[str] = Counter()
     for line in cuobjdump("-sass", "-arch", request.param).splitlines():
         if "Function :" in line:
@@ -105,17 +108,36 @@ def test_products_are_on_tensor_cores(instructions):
         suffix = ".BF16" if kernel[0] == "BFloat16" else ""
         assert instructions[kernel][f"HMMA.16816.F32{suffix}"] >= 8, kernel
         assert instructions[kernel]["LDSM.16.M88.4"] >= 4, kernel
-    for weighted in (False, True):  # nor TF32 in disguise
-        assert not any("MMA" in name for name in instructions["float", 0, weighted])
+    for purpose in ("arcs", "weighted"):  # nor TF32 in disguise
+        assert not any("MMA" in name for name in instructions["float", 0, purpose])
+
+
+def test_fragments_of_keys_are_multiplied_twice(instructions):
+    """Two row tiles share them: without, shared memory would bound the products (tiles.h)."""
+    for element, depth in product(ELEMENTS, (16, 32, 64, 96, 128)):
+        counts = instructions[element, depth, "arcs"]
+        products = sum(n for name, n in counts.items() if name.startswith("HMMA"))
+        of_keys = counts["LDSM.16.M88.4"] - 2 * depth // 16  # the others load queries, once
+        assert products == depth == 4 * of_keys, (element, depth)
+
+
+def test_fused_kernels_multiply_values_too(instructions):
+    for element, depth, purpose in FUSED_KERNELS:
+        counts = instructions[element, depth, purpose]
+        products = sum(n for name, n in counts.items() if name.startswith("HMMA"))
+        row_tiles = 2 if depth <= 64 else 1
+        assert products == row_tiles * depth, (element, depth)  # half with keys, half with values
+        assert counts["LDSM.16.MT88.4"] == depth // 4, (element, depth)
+        assert counts["STG.E.128"] >= 1, (element, depth)
 
 
 def test_arcs_take_no_special_function(instructions):
-    for (element, depth, weighted), counts in instructions.items():
+    for (element, depth, purpose), counts in instructions.items():
         special = [name for name in counts if name.startswith("MUFU")]
-        if weighted:
-            assert "MUFU.EX2" in special, (element, depth)
-        else:
+        if purpose == "arcs":
             assert not special, (element, depth, special)
+        else:
+            assert "MUFU.EX2" in special, (element, depth)
 
 
 def test_loads_are_16_bytes(instructions):

@@ -43,8 +43,4 @@ void attention_fused_cuda(const AttentionCall& call, void* stream) {
   cuda::start_all("attention_fused_cuda", call.dtype, cuda::plan_fused(call), stream);
 }
 
-FusedLimits fused_limits() {
-  return {kMaxFusedHeadSize, kMaxCandidates, kMaxThresholds, kMaxPropertiesOfLaunch};
-}
-
 }  // namespace provis

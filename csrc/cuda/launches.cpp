@@ -348,3 +348,7 @@ std::vector<Launch> plan_fused(const AttentionCall& call) {
 }
 
 }  // namespace provis::cuda
+
+provis::FusedLimits provis::fused_limits() {
+  return {kMaxFusedHeadSize, kMaxCandidates, kMaxThresholds, kMaxPropertiesOfLaunch};
+}
