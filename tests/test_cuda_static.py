@@ -20,7 +20,7 @@ import pytest
 from provis_fast import _C
 
 ARCHITECTURES = ("sm_80", "sm_90")
-# Kernels by element type, depth and what they are for: two_pass_kernel<Element, depth, weighted> and
+# Kernels by element type, depth and purpose: two_pass_kernel<Element, depth, weighted> and
 # fused_kernel<Element, depth> of csrc/cuda.
 ELEMENTS = ("BFloat16", "Float16")
 FUSED_KERNELS = set(product(ELEMENTS, (16, 32, 64, 96, 128), ("fused",)))
