@@ -51,6 +51,15 @@ void expect_sizes(const AttentionCall& call) {
     refuse("thresholds: expected at most " + std::to_string(kMaxThresholds) + " on a GPU, got " +
            std::to_string(call.n_thresholds));
   }
+  if (call.position_query.data != nullptr || call.position_key.data != nullptr) {
+    refuse(
+        "position_query, position_key: terms of relative position are not supported on a GPU yet; "
+        "compute on the CPU");
+  }
+  if (call.window != 0) {
+    refuse("window: not supported on a GPU yet; compute on the CPU, got " +
+           std::to_string(call.window));
+  }
   if (call.cu_seqlens == nullptr && call.relative_bias != nullptr &&
       call.bias_length / 2 < call.length - 1) {
     refuse("relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(call.length - 1) +

@@ -261,6 +261,9 @@ void refusals() {
   expect_refused("no log-sum-exp", [](Case& c, AttentionCall&) { c.launch.lse = nullptr; });
   expect_refused("no query", [](Case&, AttentionCall& a) { a.query.data = nullptr; });
   expect_refused("bins out of order", [](Case& c, AttentionCall&) { c.bins[2] = 1; });
+  expect_refused("a window", [](Case&, AttentionCall& a) { a.window = 3; });
+  expect_refused("terms of relative position",
+                 [](Case&, AttentionCall& a) { a.position_query = a.position_key = a.query; });
   expect_refused("a scale of 0", [](Case&, AttentionCall& a) { a.scale = 0; });
   expect_refused("65 thresholds", [](Case&, AttentionCall& a) { a.n_thresholds = 65; });
   expect_refused("arcs without thresholds", [](Case&, AttentionCall& a) { a.n_thresholds = 0; });
