@@ -33,6 +33,8 @@ enum Slot {
   kAdditive,
   kResidues,
   kRelativeBias,
+  kPositionQuery,
+  kPositionKey,
   kLabels,
   kValues,
   kPairs,
@@ -47,6 +49,8 @@ enum Slot {
   kFlags,
   kSlots
 };
+
+constexpr int kStrided = 6;  // tensors with strides of their own
 
 class Tensors {
  public:
@@ -112,12 +116,14 @@ struct PreparedCall {
   std::vector<provis::Property> properties;
 };
 
-// `strides` of query, key, value and output; empty where there is none. `dtype` counts as DType.
+// `strides` of query, key, value, output, position query and position key ([P, H, D]); empty where
+// there is none. `dtype` counts as DType.
 // The call points into bin_starts, thresholds and its own properties.
-PreparedCall prepare(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+PreparedCall prepare(int dtype, const Sizes& shape, const std::array<Sizes, kStrided>& strides,
                      const std::array<Address, kSlots>& addresses, int64_t sequences,
-                     int64_t bias_length, double scale, const std::vector<int>& kinds,
-                     const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                     int64_t bias_length, int64_t position_length, int64_t window, double scale,
+                     const std::vector<int>& kinds, const Sizes& rows,
+                     const std::vector<int>& classes, int64_t pair_words,
                      const std::vector<int32_t>& bin_starts, const std::vector<double>& thresholds,
                      int64_t arc_capacity) {
   const Tensors tensors(addresses);
@@ -146,6 +152,10 @@ PreparedCall prepare(int dtype, const Sizes& shape, const std::array<Sizes, 4>& 
   call.relative_bias = tensors.at<const float>(kRelativeBias);
   call.bias_length = bias_length;
   call.scale = scale;
+  call.window = window;
+  call.position_query = tensors.view(kPositionQuery, strides[4]);
+  call.position_key = tensors.view(kPositionKey, strides[5]);
+  call.position_length = position_length;
   prepared.properties = properties_of(call, tensors, kinds, rows, classes, pair_words);
   call.properties = prepared.properties.data();  // stays where it is when the struct is moved
   call.n_properties = static_cast<int>(prepared.properties.size());
@@ -165,16 +175,17 @@ PreparedCall prepare(int dtype, const Sizes& shape, const std::array<Sizes, 4>& 
   return prepared;
 }
 
-void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes, kStrided>& strides,
                           const std::array<Address, kSlots>& addresses, int64_t sequences,
-                          int64_t bias_length, double scale, const std::vector<int>& kinds,
-                          const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                          int64_t bias_length, int64_t position_length, int64_t window,
+                          double scale, const std::vector<int>& kinds, const Sizes& rows,
+                          const std::vector<int>& classes, int64_t pair_words,
                           const std::vector<int32_t>& bin_starts,
                           const std::vector<double>& thresholds, int64_t arc_capacity,
                           int num_threads) {
   PreparedCall prepared =
-      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
-              pair_words, bin_starts, thresholds, arc_capacity);
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, position_length, window,
+              scale, kinds, rows, classes, pair_words, bin_starts, thresholds, arc_capacity);
   prepared.call.num_threads = std::max(1, num_threads);
   const py::gil_scoped_release release;
   provis::attention_statistics_cpu(prepared.call);
@@ -182,17 +193,16 @@ void attention_statistics(int dtype, const Sizes& shape, const std::array<Sizes,
 
 #if defined(PROVIS_FAST_WITH_CUDA)
 // Addresses are on the device that is current; `lse_strides` of sequence, head and token.
-void attention_statistics_cuda(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
-                               const std::array<Address, kSlots>& addresses, int64_t sequences,
-                               int64_t bias_length, double scale, const std::vector<int>& kinds,
-                               const Sizes& rows, const std::vector<int>& classes,
-                               int64_t pair_words, const std::vector<int32_t>& bin_starts,
-                               const std::vector<double>& thresholds, int64_t arc_capacity,
-                               Address stream, Address lse,
-                               const std::array<int64_t, 3>& lse_strides) {
+void attention_statistics_cuda(
+    int dtype, const Sizes& shape, const std::array<Sizes, kStrided>& strides,
+    const std::array<Address, kSlots>& addresses, int64_t sequences, int64_t bias_length,
+    int64_t position_length, int64_t window, double scale, const std::vector<int>& kinds,
+    const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+    const std::vector<int32_t>& bin_starts, const std::vector<double>& thresholds,
+    int64_t arc_capacity, Address stream, Address lse, const std::array<int64_t, 3>& lse_strides) {
   const PreparedCall prepared =
-      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
-              pair_words, bin_starts, thresholds, arc_capacity);
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, position_length, window,
+              scale, kinds, rows, classes, pair_words, bin_starts, thresholds, arc_capacity);
   provis::CudaLaunch launch;
   launch.stream = reinterpret_cast<void*>(stream);
   launch.lse = reinterpret_cast<const float*>(lse);
@@ -203,16 +213,17 @@ void attention_statistics_cuda(int dtype, const Sizes& shape, const std::array<S
   provis::attention_statistics_cuda(prepared.call, launch);
 }
 
-void attention_fused_cuda(int dtype, const Sizes& shape, const std::array<Sizes, 4>& strides,
+void attention_fused_cuda(int dtype, const Sizes& shape, const std::array<Sizes, 6>& strides,
                           const std::array<Address, kSlots>& addresses, int64_t sequences,
-                          int64_t bias_length, double scale, const std::vector<int>& kinds,
-                          const Sizes& rows, const std::vector<int>& classes, int64_t pair_words,
+                          int64_t bias_length, int64_t position_length, int64_t window,
+                          double scale, const std::vector<int>& kinds, const Sizes& rows,
+                          const std::vector<int>& classes, int64_t pair_words,
                           const std::vector<int32_t>& bin_starts,
                           const std::vector<double>& thresholds, int64_t arc_capacity,
                           Address stream) {
   const PreparedCall prepared =
-      prepare(dtype, shape, strides, addresses, sequences, bias_length, scale, kinds, rows, classes,
-              pair_words, bin_starts, thresholds, arc_capacity);
+      prepare(dtype, shape, strides, addresses, sequences, bias_length, position_length, window,
+              scale, kinds, rows, classes, pair_words, bin_starts, thresholds, arc_capacity);
   const py::gil_scoped_release release;
   provis::attention_fused_cuda(prepared.call, reinterpret_cast<void*>(stream));
 }
@@ -256,20 +267,21 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of provis_fast. Use provis_fast.ops.";
   m.def("attention_statistics", &attention_statistics, py::arg("dtype"), py::arg("shape"),
         py::arg("strides"), py::arg("tensors"), py::arg("sequences"), py::arg("bias_length"),
-        py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
-        py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
-        py::arg("arc_capacity"), py::arg("num_threads"));
+        py::arg("position_length"), py::arg("window"), py::arg("scale"), py::arg("kinds"),
+        py::arg("rows"), py::arg("classes"), py::arg("pair_words"), py::arg("bin_starts"),
+        py::arg("thresholds"), py::arg("arc_capacity"), py::arg("num_threads"));
 #if defined(PROVIS_FAST_WITH_CUDA)
   m.def("attention_statistics_cuda", &attention_statistics_cuda, py::arg("dtype"), py::arg("shape"),
         py::arg("strides"), py::arg("tensors"), py::arg("sequences"), py::arg("bias_length"),
-        py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
-        py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
-        py::arg("arc_capacity"), py::arg("stream"), py::arg("lse"), py::arg("lse_strides"));
+        py::arg("position_length"), py::arg("window"), py::arg("scale"), py::arg("kinds"),
+        py::arg("rows"), py::arg("classes"), py::arg("pair_words"), py::arg("bin_starts"),
+        py::arg("thresholds"), py::arg("arc_capacity"), py::arg("stream"), py::arg("lse"),
+        py::arg("lse_strides"));
   m.def("attention_fused_cuda", &attention_fused_cuda, py::arg("dtype"), py::arg("shape"),
         py::arg("strides"), py::arg("tensors"), py::arg("sequences"), py::arg("bias_length"),
-        py::arg("scale"), py::arg("kinds"), py::arg("rows"), py::arg("classes"),
-        py::arg("pair_words"), py::arg("bin_starts"), py::arg("thresholds"),
-        py::arg("arc_capacity"), py::arg("stream"));
+        py::arg("position_length"), py::arg("window"), py::arg("scale"), py::arg("kinds"),
+        py::arg("rows"), py::arg("classes"), py::arg("pair_words"), py::arg("bin_starts"),
+        py::arg("thresholds"), py::arg("arc_capacity"), py::arg("stream"));
   m.def("fused_limits", &fused_limits, "What attention_fused_cuda takes.");
 #endif
   m.def("cpu_info", &cpu_info, "Instruction sets: selected, and available ones, best first.");

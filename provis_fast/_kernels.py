@@ -29,9 +29,10 @@ _LIBRARY = torch.library.Library("provis_fast", "DEF")
 _LIBRARY.define(
     "attention_statistics_("
     "Tensor query, Tensor key, Tensor? value, Tensor? cu_seqlens, Tensor? allowed, "
-    "Tensor? additive, Tensor? residues, Tensor? relative_bias, "
+    "Tensor? additive, Tensor? residues, Tensor? relative_bias, Tensor? position_query, "
+    "Tensor? position_key, "
     "int[] kinds, int[] rows, int[] classes, Tensor labels, Tensor values, Tensor pairs, "
-    "Tensor pair_offsets, int[] bin_starts, float[] thresholds, float scale, "
+    "Tensor pair_offsets, int[] bin_starts, float[] thresholds, float scale, int window, "
     "Tensor(a!)? arc_counts, Tensor(b!)? mass, Tensor(c!)? received, Tensor(d!)? entropy, "
     "Tensor(e!)? arc_index, Tensor(f!)? arc_weight, Tensor(g!)? arc_total, Tensor(h!)? flags, "
     "bool return_lse, int max_length, int num_threads) -> (Tensor, Tensor)",
@@ -48,9 +49,9 @@ def _refuse_gradients(*inputs: Tensor | None) -> None:
     # a warning. An autograd kernel would cost a short call a quarter of its time.
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
         raise ArgumentError(
-            "query, key, value, key_mask, relative_bias: expected tensors that do not require "
-            "grad, because attention_statistics has no backward pass; call it under "
-            "torch.no_grad(), or detach its inputs"
+            "query, key, value, key_mask, relative_bias, position_query, position_key: expected "
+            "tensors that do not require grad, because attention_statistics has no backward pass; "
+            "call it under torch.no_grad(), or detach its inputs"
         )
 
 
@@ -83,6 +84,8 @@ class _Call(NamedTuple):
     additive: Tensor | None
     residues: Tensor | None
     relative_bias: Tensor | None
+    position_query: Tensor | None
+    position_key: Tensor | None
     kinds: list[int]
     rows: list[int]
     classes: list[int]
@@ -93,6 +96,7 @@ class _Call(NamedTuple):
     bin_starts: list[int]
     thresholds: list[float]
     scale: float
+    window: int
     arc_counts: Tensor | None
     mass: Tensor | None
     received: Tensor | None
@@ -108,6 +112,18 @@ class _Call(NamedTuple):
     @property
     def packed(self) -> bool:
         return self.cu_seqlens is not None
+
+    @property
+    def differentiable(self) -> tuple[Tensor | None, ...]:
+        return (
+            self.query,
+            self.key,
+            self.value,
+            self.additive,
+            self.relative_bias,
+            self.position_query,
+            self.position_key,
+        )
 
     @property
     def counts_something(self) -> bool:
@@ -138,12 +154,14 @@ class _Call(NamedTuple):
                 self.pair_offsets,
             )
         ]
-        strided = (self.query, self.key, value, output)
+        strided = (self.query, self.key, value, output, self.position_query, self.position_key)
         # In the order of `Slot` in csrc/bindings.cpp.
         tensors = (
-            *strided,
+            *strided[:4],
             lse,
-            *given,
+            *given[:5],
+            *strided[4:],
+            *given[5:],
             self.arc_counts,
             self.mass,
             self.received,
@@ -162,6 +180,8 @@ class _Call(NamedTuple):
                 [0 if t is None else t.data_ptr() for t in tensors],
                 sequences,
                 0 if self.relative_bias is None else self.relative_bias.shape[1],
+                0 if self.position_key is None else self.position_key.shape[0],
+                self.window,
                 self.scale,
                 self.kinds,
                 self.rows,
@@ -178,7 +198,7 @@ class _Call(NamedTuple):
 
 def _attention_statistics_cpu(*arguments: object) -> tuple[Tensor, Tensor]:
     call = _Call(*arguments)
-    _refuse_gradients(call.query, call.key, call.value, call.additive, call.relative_bias)
+    _refuse_gradients(*call.differentiable)
     output = _new_output(call.query, call.packed, call.value is not None)
     lse = _new_lse(call.query, call.packed, call.return_lse)
     call.run(
@@ -194,12 +214,15 @@ def _attention_statistics_cpu(*arguments: object) -> tuple[Tensor, Tensor]:
 def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
     """Two passes: attention and its log-sum-exp by the vendor, then our statistics."""
     call = _Call(*arguments)
-    _refuse_gradients(call.query, call.key, call.value, call.additive, call.relative_bias)
+    _refuse_gradients(*call.differentiable)
     if call.query.dtype == torch.float64:
         raise ArgumentError(
             "query: expected float32, bfloat16 or float16 on a GPU, got float64; move it to the "
             "CPU, or convert it"
         )
+    if call.window or call.position_query is not None:
+        name = "window" if call.window else "position_query, position_key"
+        raise ArgumentError(f"{name}: not supported on a GPU yet; compute on the CPU")
     with torch.cuda.device(call.query.device):
         found, lse = attention_and_lse(
             call.query,
@@ -256,8 +279,10 @@ def _attention_statistics_fake(
     additive: Tensor | None,
     residues: Tensor | None,
     relative_bias: Tensor | None,
+    position_query: Tensor | None,
+    position_key: Tensor | None,
     *rest: object,
 ) -> tuple[Tensor, Tensor]:
-    _refuse_gradients(query, key, value, additive, relative_bias)
+    _refuse_gradients(query, key, value, additive, relative_bias, position_query, position_key)
     packed, return_lse = cu_seqlens is not None, bool(rest[-3])
     return _new_output(query, packed, value is not None), _new_lse(query, packed, return_lse)

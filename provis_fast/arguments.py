@@ -115,11 +115,8 @@ def check_attention(
     if value is not None:
         _check_tensor("value", value, tuple(query.shape), (query.dtype,), query.device)
     for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if tensor is not None and tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
-            raise ArgumentError(
-                f"{name}: expected a last dimension with stride 1, got strides "
-                f"{list(tensor.stride())}; call .contiguous()"
-            )
+        if tensor is not None:
+            _check_last_stride(name, tensor)
     head_size = query.shape[-1]
     if not 1 <= head_size <= MAX_HEAD_SIZE:
         raise ArgumentError(f"query: expected a head size of 1..{MAX_HEAD_SIZE}, got {head_size}")
@@ -146,6 +143,30 @@ def check_attention(
                 f"{list(relative_bias.shape)}"
             )
     return sequences, tokens, heads, head_size
+
+
+def check_positions(
+    query: Tensor, position_query: Tensor | None, position_key: Tensor | None
+) -> None:
+    """Raise ArgumentError unless the terms of relative position fit a query that was checked.
+
+    That `position_key` is long enough for the longest sequence is checked by who knows its length.
+    """
+    if position_query is None and position_key is None:
+        return
+    if position_query is None or position_key is None:
+        missing = "position_query" if position_query is None else "position_key"
+        raise ArgumentError(f"{missing}: expected position_query and position_key, or neither")
+    heads = query.shape[-2] if query.dim() == 3 else query.shape[1]
+    shapes = (("position_query", position_query, tuple(query.shape)),)
+    shapes += (("position_key", position_key, (None, heads, query.shape[-1])),)
+    for name, tensor, shape in shapes:
+        _check_tensor(name, tensor, shape, (query.dtype,), query.device)
+        _check_last_stride(name, tensor)
+    if not position_key.shape[0]:
+        raise ArgumentError(
+            "position_key: expected [2 R + 1, H, D] with R >= longest sequence - 1, got no rows"
+        )
 
 
 def check_accumulators(
@@ -318,6 +339,14 @@ def key_mask_parts(key_mask: Tensor | None) -> tuple[Tensor | None, Tensor | Non
         )
     least = max(FORBIDDEN, torch.finfo(key_mask.dtype).min)
     return key_mask > least, key_mask.float()
+
+
+def _check_last_stride(name: str, tensor: Tensor) -> None:
+    if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
+        raise ArgumentError(
+            f"{name}: expected a last dimension with stride 1, got strides "
+            f"{list(tensor.stride())}; call .contiguous()"
+        )
 
 
 def _check_tensor(

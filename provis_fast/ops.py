@@ -23,6 +23,7 @@ from provis_fast.arguments import (
     check_accumulators,
     check_attention,
     check_integer,
+    check_positions,
     check_properties,
     check_scale,
     check_thresholds,
@@ -66,6 +67,9 @@ def attention_statistics_(
     thresholds: Sequence[float] = (),
     scale: float | None = None,
     relative_bias: Tensor | None = None,
+    window: int = 0,
+    position_query: Tensor | None = None,
+    position_key: Tensor | None = None,
     arc_counts: Tensor | None = None,
     mass: Tensor | None = None,
     received: Tensor | None = None,
@@ -107,7 +111,17 @@ def attention_statistics_(
         Default D ** -0.5.
     relative_bias : Tensor, float32 [H, 2 R + 1], optional
         Added to the score of (i, j) as ``relative_bias[h, j - i + R]``; R >= longest sequence - 1.
-        -inf forbids the pair (sliding windows).
+        -inf forbids the pair.
+    window : int
+        A query i attends to the keys j with |i - j| < window alone; 0, the default, is no window.
+        On a CPU the cost is O(L * window).
+    position_query, position_key : Tensor, optional
+        Terms of relative position, as Transformer-XL and XLNet have them (arXiv 1901.02860): the
+        score of (i, j) becomes ``scale * (q_i . k_j + position_query_i . position_key[c + j - i])``
+        with c = P // 2, so that rows beyond c are for keys after the query. `position_query` has
+        layout and shape of `query`; `position_key` is [P, H, D] in both layouts and serves all
+        sequences, P >= 2 * longest sequence - 1. Both have the dtype of `query` and a last stride
+        of 1.
     arc_counts : Tensor, int64 [S, n_thresholds, H, channels], optional
         Channel 0 counts arcs; then for each property the eligible arcs and one channel per class
         (key values: sums in units of 2**-16). See `PropertyBatch.channels`.
@@ -146,6 +160,8 @@ def attention_statistics_(
         gradients are recorded. There is no backward pass: call under ``torch.no_grad()``.
     """
     layout = check_attention(query, key, value, cu_seqlens, key_mask, residues, relative_bias)
+    window = check_integer("window", window, 0)
+    check_positions(query, position_query, position_key)
     thresholds = check_thresholds(thresholds)
     scale = check_scale(scale, layout[3])
     num_threads = 0 if num_threads is None else check_integer("num_threads", num_threads, 1)
@@ -170,6 +186,8 @@ def attention_statistics_(
         additive,
         residues,
         relative_bias,
+        position_query,
+        position_key,
         list(properties.kinds),
         list(properties.rows),
         list(properties.classes),
@@ -180,6 +198,7 @@ def attention_statistics_(
         list(properties.bin_starts),
         list(thresholds),
         scale,
+        window,
         *accumulators,
         return_lse,
         max_length,
@@ -201,6 +220,9 @@ def attention_statistics(
     weighting: str = "arcs",
     scale: float | None = None,
     relative_bias: Tensor | None = None,
+    window: int = 0,
+    position_query: Tensor | None = None,
+    position_key: Tensor | None = None,
     received: bool = False,
     entropy: bool = False,
     max_arcs: int = 0,
@@ -273,6 +295,9 @@ def attention_statistics(
         thresholds=thresholds,
         scale=scale,
         relative_bias=relative_bias,
+        window=window,
+        position_query=position_query,
+        position_key=position_key,
         **accumulators._asdict(),
         return_lse=return_lse,
         max_length=max_length,

@@ -17,6 +17,7 @@ from provis_fast.arguments import (
     check_accumulators,
     check_attention,
     check_integer,
+    check_positions,
     check_properties,
     check_scale,
     check_thresholds,
@@ -51,6 +52,9 @@ def attention_statistics_(
     thresholds: Sequence[float] = (),
     scale: float | None = None,
     relative_bias: Tensor | None = None,
+    window: int = 0,
+    position_query: Tensor | None = None,
+    position_key: Tensor | None = None,
     arc_counts: Tensor | None = None,
     mass: Tensor | None = None,
     received: Tensor | None = None,
@@ -67,6 +71,8 @@ def attention_statistics_(
     sequences, tokens, heads, head_size = check_attention(
         query, key, value, cu_seqlens, key_mask, residues, relative_bias
     )
+    window = check_integer("window", window, 0)
+    check_positions(query, position_query, position_key)
     thresholds = check_thresholds(thresholds)
     properties = given_properties(properties, query.device)
     check_properties(properties, sequences, tokens, query.device)
@@ -97,33 +103,40 @@ def attention_statistics_(
     lse = torch.full(lse_shape, -math.inf, dtype=wide)
 
     for s, (begin, end) in enumerate(_bounds(query, cu_seqlens)):
-        window = slice(begin, end)
+        here = slice(begin, end)
         for h in range(heads):
             if cu_seqlens is not None:
-                q, k = query[window, h].double(), key[window, h].double()
-                v = None if value is None else value[window, h].double()
+                q, k = query[here, h].double(), key[here, h].double()
+                v = None if value is None else value[here, h].double()
             else:
                 q, k = query[s, h].double(), key[s, h].double()
                 v = None if value is None else value[s, h].double()
-            keys = allowed[window]
+            keys = allowed[here]
             n = end - begin
+            offset = torch.arange(n)[None, :] - torch.arange(n)[:, None]  # j - i
             scores = torch.full((n, n), -math.inf, dtype=torch.float64)
             scores[:, keys] = scale * (q @ k[keys].T)
             if additive is not None:
-                scores[:, keys] += additive.reshape(tokens)[window][keys].double()
+                scores[:, keys] += additive.reshape(tokens)[here][keys].double()
             if relative_bias is not None:
-                offset = torch.arange(n)[None, :] - torch.arange(n)[:, None]
                 scores += relative_bias[h].double()[offset + relative_bias.shape[1] // 2]
+            if position_query is not None:
+                p = position_query[here, h] if cu_seqlens is not None else position_query[s, h]
+                products = p.double() @ position_key[:, h].double().T  # [n, P]
+                terms = products.gather(1, offset + position_key.shape[0] // 2)
+                scores[:, keys] += scale * terms[:, keys]
+            if window:
+                scores[offset.abs() >= window] = -math.inf
             row_lse = torch.logsumexp(scores, dim=1)
             a = torch.where(scores == -math.inf, 0.0, torch.exp(scores - row_lse[:, None]))
             if output is not None:
                 mixed = (a[:, keys] @ v[keys]).to(query.dtype)
                 if cu_seqlens is not None:
-                    output[window, h] = mixed
+                    output[here, h] = mixed
                 else:
                     output[s, h] = mixed
             if cu_seqlens is not None:
-                lse[h, window] = row_lse.to(wide)
+                lse[h, here] = row_lse.to(wide)
             else:
                 lse[s, h] = row_lse.to(wide)
 
@@ -131,7 +144,7 @@ def attention_statistics_(
                 if flags is not None:
                     flags[s] |= FLAG_NOT_FINITE
                 continue
-            rows = counted[window]
+            rows = counted[here]
             pairs = rows[:, None] & rows[None, :]
             facts = list(_pair_facts(properties, s, begin, n))
             if arc_counts is not None:
@@ -142,7 +155,7 @@ def attention_statistics_(
                 weights = torch.where(pairs, a, 0.0)
                 mass[s, h] += _fixed(_channels(weights, facts))
             if received is not None:
-                received[h, window] += _fixed(torch.where(pairs, a, 0.0).sum(0))
+                received[h, here] += _fixed(torch.where(pairs, a, 0.0).sum(0))
             if entropy is not None:
                 plogp = torch.where(a > 0, a * torch.log(a), 0.0)
                 entropy[s, h] += _fixed(-plogp[rows].sum())
@@ -172,6 +185,9 @@ def attention_statistics(
     weighting: str = "arcs",
     scale: float | None = None,
     relative_bias: Tensor | None = None,
+    window: int = 0,
+    position_query: Tensor | None = None,
+    position_key: Tensor | None = None,
     received: bool = False,
     entropy: bool = False,
     max_arcs: int = 0,
@@ -212,6 +228,9 @@ def attention_statistics(
         thresholds=thresholds,
         scale=scale,
         relative_bias=relative_bias,
+        window=window,
+        position_query=position_query,
+        position_key=position_key,
         **accumulators._asdict(),
         return_lse=return_lse,
     )

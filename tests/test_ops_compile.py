@@ -15,7 +15,8 @@ OPERATOR = torch.ops.provis_fast.attention_statistics_
 
 
 def op_arguments(*, value: bool = True, rest: bool = False) -> tuple:
-    """Positional arguments of the operator itself; `rest` adds arc list, key mask and bias."""
+    """Positional arguments of the operator itself; `rest` adds arc list, key mask, bias, window and
+    terms of relative position."""
     case = packed_case([20, 11], 2, 16)
     p = case["properties"]
     tokens, heads = case["query"].shape[:2]
@@ -32,6 +33,8 @@ def op_arguments(*, value: bool = True, rest: bool = False) -> tuple:
         additive if rest else None,
         case["residues"],
         torch.linspace(-1, 1, 2 * 41).reshape(2, 41) if rest else None,
+        case["query"].flip(0) if rest else None,
+        torch.linspace(-1, 1, 41 * 2 * 16).reshape(41, 2, 16) if rest else None,
         list(p.kinds),
         list(p.rows),
         list(p.classes),
@@ -42,6 +45,7 @@ def op_arguments(*, value: bool = True, rest: bool = False) -> tuple:
         list(p.bin_starts),
         [0.3, 0.5],
         0.25,
+        9 if rest else 0,
         counts,
         counts[:, 0].clone(),
         torch.zeros(heads, tokens, dtype=torch.int64),
@@ -91,11 +95,15 @@ def test_compiles_fullgraph(backend):
         assert torch.equal(got, want)
 
 
-@pytest.mark.parametrize("name", ["query", "key", "value", "key_mask", "relative_bias"])
+@pytest.mark.parametrize(
+    "name",
+    ["query", "key", "value", "key_mask", "relative_bias", "position_query", "position_key"],
+)
 def test_gradients_are_refused(name):
     """Without this, backward would run and leave attention out."""
     case = packed_case([20, 11], 2, 16)
     case |= dict(key_mask=torch.zeros(31), relative_bias=torch.zeros(2, 39))
+    case |= dict(position_query=torch.ones(31, 2, 16), position_key=torch.ones(39, 2, 16))
     with torch.no_grad():
         expected = ops.attention_statistics(**case)
     case[name].requires_grad_()

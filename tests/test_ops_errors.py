@@ -56,6 +56,35 @@ def bad_calls() -> list:
             dict(query=q.transpose(0, 2), key=q.transpose(0, 2), cu_seqlens=cu),
             "stride 1",
         ),
+        *[
+            (dict(query=q, key=q, cu_seqlens=cu, window=n), "window: expected an integer of at")
+            for n in (-1, 2.0, None, True)
+        ],
+        (
+            dict(query=q, key=q, cu_seqlens=cu, position_query=q),
+            "position_key: expected position_query and position_key, or neither",
+        ),
+        (
+            dict(query=q, key=q, cu_seqlens=cu, position_key=q),
+            "position_query: expected position_query and position_key, or neither",
+        ),
+        *[
+            (
+                dict(query=q, key=q, cu_seqlens=cu, position_query=q, position_key=rows),
+                message,
+            )
+            for rows, message in (
+                (torch.zeros(18, 2, 16), r"position_key: expected \[2 R \+ 1, H, D\] .* R >= 9"),
+                (torch.zeros(0, 2, 16), r"position_key: expected \[2 R \+ 1, H, D\] .* no rows"),
+                (torch.zeros(2, 19, 16), r"position_key: expected shape \[any, 2, 16\]"),
+                (torch.zeros(19, 2, 16).double(), "position_key: expected float32, got float64"),
+                (torch.zeros(19, 16, 2).mT, "position_key: .*stride 1"),
+            )
+        ],
+        (
+            dict(query=q, key=q, cu_seqlens=cu, position_query=q[:9], position_key=q),
+            r"position_query: expected shape \[10, 2, 16\]",
+        ),
         (dict(query=q, key=q, cu_seqlens=cu, scale=-1.0), "scale: expected a positive"),
         (dict(query=q, key=q, cu_seqlens=cu, scale="a"), "scale: expected a positive .* got 'a'"),
         (dict(query=q, key=None, cu_seqlens=cu), "key: expected a tensor, got NoneType"),

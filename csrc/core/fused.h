@@ -166,12 +166,13 @@ struct FusedBlock {
     load_rows<Shape, Shape::kBlockQueries, Element>(gpu, queries, place.first, 0, query_tile,
                                                     kPitch, inside);
     gpu.commit();
-    load_keys(0);
+    const KeyRange range = key_range<Shape::kBlockQueries>(call, place);
+    load_keys(range.begin);
     gpu.template wait<1>();
     gpu.sync();  // the queries are there, and the counters zero
     QueryFragments<Shape> fragments;
     fragments.load(gpu, query_tile, kPitch);
-    for (int first_key = 0; first_key < place.n; first_key += kTileKeys) {
+    for (int first_key = range.begin; first_key < range.end; first_key += kTileKeys) {
       share_key_masks(gpu, call, place, first_key, mask_words);
       gpu.template wait<0>();
       gpu.sync();  // these keys and their masks are there; the last values have been used
@@ -191,7 +192,7 @@ struct FusedBlock {
       }
       gpu.template wait<0>();
       gpu.sync();  // these values are there; the keys have been used
-      if (first_key + kTileKeys < place.n) load_keys(first_key + kTileKeys);
+      if (first_key + kTileKeys < range.end) load_keys(first_key + kTileKeys);
       if (wanted && busy) multiply_values(scores);
     }
   }
@@ -203,6 +204,7 @@ struct FusedBlock {
     if (masks.allowed != ~uint64_t{0}) {
       fill_other_columns(scores, lane_columns(masks.allowed, gpu.lane()), -INFINITY);
     }
+    if (call.window != 0) apply_window(gpu, call, query_of(t), first_key, scores);
     float shrink[2], reference[2];
     bool promising = false;
     PROVIS_UNROLL

@@ -138,6 +138,32 @@ static PROVIS_HD KeyMasks key_masks(const TwoPassCall& call, const Place& place,
   return {all, all};
 }
 
+// Keys that queries of the block reach: whole tiles from `begin` to `end`.
+struct KeyRange {
+  int begin;  // a multiple of kTileKeys
+  int end;
+};
+
+template <int kBlockQueries>
+PROVIS_HD KeyRange key_range(const TwoPassCall& call, const Place& place) {
+  if (call.window == 0) return {0, place.n};
+  const int before = place.first - call.window + 1;
+  const int64_t behind = int64_t{place.first} + kBlockQueries + call.window - 1;
+  return {before < 0 ? 0 : before / kTileKeys * kTileKeys,
+          behind < place.n ? static_cast<int>(behind) : place.n};
+}
+
+// Forbids the keys outside of the window of rows i and i + 8.
+template <class Gpu>
+PROVIS_HD void apply_window(const Gpu& gpu, const TwoPassCall& call, int i, int first_key,
+                            float (&scores)[kLaneElements]) {
+  PROVIS_UNROLL
+  for (int e = 0; e < kLaneElements; ++e) {
+    const int offset = first_key + column_of_element(gpu.lane(), e) - (i + 8 * ((e >> 1) & 1));
+    if (offset >= call.window || -offset >= call.window) scores[e] = -INFINITY;
+  }
+}
+
 // Whether all that is read by sequence length stays within its table: bitmaps, the relative bias.
 static PROVIS_HD bool tables_fit(const TwoPassCall& call, const Place& place) {
   if (call.relative_bias != nullptr && call.bias_length / 2 < place.n - 1) return false;

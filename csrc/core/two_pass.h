@@ -179,14 +179,15 @@ struct TwoPassBlock {
   }
 
   PROVIS_HD void walk_tiles() {
+    const KeyRange range = key_range<Shape::kBlockQueries>(call, place);
     load_queries();
-    load_keys(0, 0, 0);
+    load_keys(range.begin, 0, 0);
     gpu.template wait<1>();
     gpu.sync();  // the queries are there, and counters are zero
     QueryFragments<Shape> fragments;
     fragments.load(gpu, query_tile, query_pitch);
     int stage = 0;
-    for (int first_key = 0; first_key < place.n; first_key += kTileKeys) {
+    for (int first_key = range.begin; first_key < range.end; first_key += kTileKeys) {
       KeyMasks masks{0, 0};
       bool wanted = false;
       ScoreTiles<Shape> scores;
@@ -198,11 +199,11 @@ struct TwoPassBlock {
       for (int chunk = 0; chunk < chunks; ++chunk) {
         const bool same_tile = chunk + 1 < chunks;
         const int next_key = same_tile ? first_key : first_key + kTileKeys;
-        if (next_key < place.n) {
+        if (next_key < range.end) {
           load_keys(next_key, same_tile ? chunk + 1 : 0, stage ^ 1);
         }
         if (chunk == 0) share_key_masks(gpu, call, place, first_key, mask_words);
-        if (next_key < place.n) {
+        if (next_key < range.end) {
           gpu.template wait<1>();
         } else {
           gpu.template wait<0>();
@@ -268,6 +269,7 @@ struct TwoPassBlock {
     if (taken != ~uint64_t{0}) {
       fill_other_columns(scores, lane_columns(taken, gpu.lane()), -INFINITY);
     }
+    if (call.window != 0) apply_window(gpu, call, i, first_key, scores);
     const LaneScores lane{scores,
                           unit,
                           {row[t][0].minus_lse, row[t][1].minus_lse},

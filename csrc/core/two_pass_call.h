@@ -50,6 +50,7 @@ struct TwoPassCall {
   const uint8_t* residues;
   const float* relative_bias;  // [heads, bias_length]
   int64_t bias_length;
+  int window;  // i attends to j only where |i - j| < window; 0: everywhere
 
   PropertyTable properties[kMaxPropertiesOfLaunch];
   int n_properties;

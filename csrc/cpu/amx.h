@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu/exponentials.h"
+#include "cpu/offsets.h"
 #include "cpu/packing.h"
 #include "cpu/simd_avx512.h"
 
@@ -69,13 +70,16 @@ struct Amx {
 
   // Step 1: raw scores of a block against all keys, two key tiles at a time. The maxima of a pair
   // are taken while the next one is multiplied.
-  static PROVIS_HOT void scores(const HeadWork& w, int64_t begin, int64_t end, Vec* most) {
+  // Without kMasks the products alone are stored, and there are no maxima.
+  template <bool kMasks>
+  static PROVIS_HOT void scores(const HeadWork& w, const Operands& of, int64_t begin, int64_t end,
+                                Vec* most) {
     const int64_t pitch = Packing<AmxBf16>::depth_pitch(w);
     constexpr int64_t kQueryBytes = Packing<AmxBf16>::kQueryPitch * 4;
     constexpr int64_t kKeyBytes = kTile * 4;
-    const uint32_t* q = static_cast<const uint32_t*>(w.packed_query);
-    const uint32_t* k = static_cast<const uint32_t*>(w.packed_key);
-    float* strip = static_cast<float*>(w.strip);
+    const uint32_t* q = static_cast<const uint32_t*>(of.rows);
+    const uint32_t* k = static_cast<const uint32_t*>(of.keys);
+    float* strip = static_cast<float*>(of.strip);
     for (int64_t t = begin; t < end; t += 2) {
       const bool two = t + 1 < end;
       const uint32_t* k0 = k + t * pitch * kTile;
@@ -93,7 +97,7 @@ struct Amx {
         load<5>(k1 + d * kTile + kLanes, kKeyBytes);
         multiply<3, 5>();
       }
-      if (t > begin) {
+      if (kMasks && t > begin) {
         maxima(w, t - 2, most);
         maxima(w, t - 1, most);
       }
@@ -105,6 +109,7 @@ struct Amx {
         store<3>(out + kRows * kTile + kLanes, kTile * 4);
       }
     }
+    if constexpr (!kMasks) return;
     for (int64_t t = begin + (end - begin - 1) / 2 * 2; t < end; ++t) maxima(w, t, most);
   }
 
@@ -149,10 +154,10 @@ struct Amx {
     const Vec unit = AmxBf16::set1(score_unit<AmxBf16>(w));
     Vec total[kRows], entropy[kRows];
     for (int r = 0; r < kRows; ++r) total[r] = entropy[r] = AmxBf16::set1(0);
-    float* row = static_cast<float*>(w.strip);
-    uint32_t* half = w.half_strip;
+    float* row = static_cast<float*>(w.strip) + w.band_begin * kRows * kTile;
+    uint32_t* half = w.half_strip + w.band_begin * kRows * kLanes;
     zero_all();
-    for (int64_t t = 0; t < w.tiles; ++t, half += kRows * kLanes) {
+    for (int64_t t = w.band_begin; t < w.band_end; ++t, half += kRows * kLanes) {
 #pragma GCC unroll 2
       for (int r = 0; r < kRows; ++r, row += kTile) {
         to_weights<AmxBf16, kEntropy>(row, half + r * kLanes, AmxBf16::set1(block.maximum[r]), unit,
@@ -225,7 +230,7 @@ struct Amx {
                                      const float* inverse) {
     Mixed mixed;
     zero_all();
-    for (int64_t t = 0; t < w.tiles; ++t) multiply_tile<kColumns>(w, t, column);
+    for (int64_t t = w.band_begin; t < w.band_end; ++t) multiply_tile<kColumns>(w, t, column);
     store_all(mixed);
     store_columns<kColumns>(w, first, count, column, inverse, mixed);
   }

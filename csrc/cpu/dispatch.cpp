@@ -136,6 +136,23 @@ void check_property(const AttentionCall& call, const Property& property) {
   }
 }
 
+void check_positions(const AttentionCall& call, int64_t reach) {
+  if (call.window < 0) {
+    throw std::invalid_argument("window: expected 0 (none) or more, got " +
+                                std::to_string(call.window));
+  }
+  if (call.tokens == 0 || call.heads == 0) return;  // empty tensors have no address
+  if ((call.position_query.data == nullptr) != (call.position_key.data == nullptr)) {
+    throw std::invalid_argument(
+        "position_query, position_key: expected both or neither, got one of them");
+  }
+  if (call.position_query.data != nullptr && (call.position_length - 1) / 2 < reach) {
+    throw std::invalid_argument(
+        "position_key: expected [2 R + 1, H, D] with R >= " + std::to_string(reach) +
+        ", got length " + std::to_string(call.position_length));
+  }
+}
+
 void check(const AttentionCall& call) {
   if (call.tokens > 0 && call.heads > 0) {
     if (call.query.data == nullptr || call.key.data == nullptr) {
@@ -158,6 +175,7 @@ void check(const AttentionCall& call) {
         "relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(reach) +
         ", got length " + std::to_string(call.bias_length));
   }
+  check_positions(call, reach);
   if (call.head_size < 1 || call.head_size > kMaxHeadSize) {
     throw std::invalid_argument("head_size: expected 1.." + std::to_string(kMaxHeadSize) +
                                 ", got " + std::to_string(call.head_size));

@@ -47,6 +47,10 @@ class [[maybe_unused]] FlushDenormals {
 #endif
 };
 
+int64_t element_bytes(DType dtype) {
+  return dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
+}
+
 // Adds to an accumulator of one (sequence, head); atomically where several tasks share it.
 void add_to(int64_t* total, int64_t amount, bool shared) {
   if (amount == 0) return;
@@ -127,11 +131,18 @@ class Run {
         }
       }
     }
+    // What depends on j - i is packed once per head and thread where a head's tasks follow another.
+    if (call_.position_query.data != nullptr || call_.relative_bias != nullptr) {
+      std::stable_sort(tasks_.begin(), tasks_.end(),
+                       [](const Task& a, const Task& b) { return a.head < b.head; });
+    }
   }
 
   class Worker {
    public:
     explicit Worker(Run& run) : run_(run), call_(run.call_) {
+      work_.window = call_.window < run.longest_ ? call_.window : 0;
+      work_.span = run.longest_ - 1;
       carve_workspace(call_, run.kernel_, run.longest_, run.channels_, reach(run.longest_),
                       run.separation_, &work_);
       properties_.resize(static_cast<size_t>(call_.n_properties));
@@ -159,7 +170,8 @@ class Run {
 
     void run(const Task& task) {
       const Sequence& q = run_.sequences_[static_cast<size_t>(task.sequence)];
-      if (task.sequence != sequence_ || task.head != head_) enter(task, q);
+      // Within a window each task packs the keys that it reaches.
+      if (task.sequence != sequence_ || task.head != head_ || work_.window > 0) enter(task, q);
       clear(q);
       const int64_t step = int64_t{work_.band} * run_.kernel_.rows;
       for (int64_t i = task.first; i < task.last; i += step) {
@@ -178,13 +190,14 @@ class Run {
     static const char* origin(const TensorView& view, DType dtype, const Task& task,
                               const Sequence& q, bool packed) {
       if (view.data == nullptr) return nullptr;
-      const int64_t bytes = dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
       const int64_t row = packed ? q.begin * view.token_stride : task.sequence * view.batch_stride;
-      return static_cast<const char*>(view.data) + (row + task.head * view.head_stride) * bytes;
+      return static_cast<const char*>(view.data) +
+             (row + task.head * view.head_stride) * element_bytes(dtype);
     }
 
     void enter(const Task& task, const Sequence& q) {
       const bool packed = call_.cu_seqlens != nullptr;
+      const KernelTable& kernel = run_.kernel_;
       HeadWork& w = work_;
       w.query = origin(call_.query, call_.dtype, task, q, packed);
       w.key = origin(call_.key, call_.dtype, task, q, packed);
@@ -194,6 +207,10 @@ class Run {
       w.key_stride = call_.key.token_stride;
       w.value_stride = call_.value.token_stride;
       w.output_stride = call_.output.token_stride;
+      w.position_query = origin(call_.position_query, call_.dtype, task, q, packed);
+      w.position_query_stride = call_.position_query.token_stride;
+      w.position_key = position_keys(task.head);
+      w.position_key_stride = call_.position_key.token_stride;
       const bool last = task.head + 1 == call_.heads;
       w.next_query = last ? 0 : call_.query.head_stride;
       w.next_key = last ? 0 : call_.key.head_stride;
@@ -205,26 +222,48 @@ class Run {
       }
       w.n = q.n;
       w.keys = q.keys;
-      w.tiles = (q.keys + run_.kernel_.tile - 1) / run_.kernel_.tile;
-      const int64_t room = w.tiles * run_.kernel_.tile;
-      w.band = std::min(w.max_band, band_of(run_.kernel_, room, w.depth));
-      w.chunk = w.band == 1 ? std::max<int64_t>(1, w.tiles) : chunk_of(run_.kernel_, w.depth);
+      w.tiles = (q.keys + kernel.tile - 1) / kernel.tile;
+      w.window = call_.window < q.n ? call_.window : 0;
+      w.task_begin = 0;
+      w.task_end = w.tiles;
+      if (w.window > 0) {
+        w.task_end = std::min(w.tiles, (task.last + w.window - 2) / kernel.tile + 1);
+        w.task_begin = std::max<int64_t>(0, task.first - w.window + 1) / kernel.tile;
+        w.task_begin = std::min(w.task_begin, w.task_end);
+      }
+      const int64_t met = keys_in_window(kernel, w.tiles * kernel.tile, w.window);
+      w.band = std::min(w.max_band, band_of(kernel, met, w.depth, w.position_query != nullptr));
+      w.chunk = w.band == 1 ? std::max<int64_t>(1, w.tiles) : chunk_of(kernel, w.depth);
       w.allowed = call_.allowed == nullptr ? nullptr : call_.allowed + q.begin;
       w.additive = call_.additive == nullptr ? nullptr : call_.additive + q.begin;
       w.counted = run_.counted_.data() + q.begin;
-      w.relative_bias =
-          call_.relative_bias == nullptr
-              ? nullptr
-              : call_.relative_bias + task.head * call_.bias_length + call_.bias_length / 2;
+      w.relative_bias = call_.relative_bias == nullptr
+                            ? nullptr
+                            : call_.relative_bias + task.head * call_.bias_length +
+                                  call_.bias_length / 2 - w.span;
       w.reach = reach(q.n);
       w.sequence = task.sequence;
       w.head = task.head;
       w.new_sequence = task.sequence != sequence_;
+      w.new_head = task.head != head_;
       if (w.new_sequence) view_properties(task.sequence, q);
       sequence_ = task.sequence;
       head_ = task.head;
-      run_.kernel_.pack(w);
+      kernel.pack(w);
     }
+
+    // Of one head, from offset j - i = -span on.
+    const char* position_keys(int64_t head) const {
+      const TensorView& view = call_.position_key;
+      if (view.data == nullptr) return nullptr;
+      const int64_t row = call_.position_length / 2 - work_.span;
+      return static_cast<const char*>(view.data) +
+             (row * view.token_stride + head * view.head_stride) * element_bytes(call_.dtype);
+    }
+
+    // Keys within reach of the task.
+    int64_t first_key() const { return work_.task_begin * run_.kernel_.tile; }
+    int64_t last_key() const { return std::min(work_.keys, work_.task_end * run_.kernel_.tile); }
 
     void view_properties(int64_t sequence, const Sequence& q) {
       int channel = 1;
@@ -256,7 +295,8 @@ class Run {
       };
       zero(w.arc_counts, static_cast<int64_t>(w.n_thresholds) * w.channels);
       zero(w.mass, w.channels);
-      zero(w.columns, w.tiles * run_.kernel_.tile);
+      const int64_t reached = (w.task_end - w.task_begin) * run_.kernel_.tile;
+      zero(w.columns == nullptr ? nullptr : w.columns + first_key(), reached);
       zero(w.diagonals, 2 * reach(q.n) + 1);
       w.entropy = 0;
       w.not_finite = false;
@@ -286,7 +326,9 @@ class Run {
       }
       if (call_.received != nullptr) {
         int64_t* total = call_.received + task.head * call_.tokens + q.begin;
-        for (int64_t j = 0; j < work_.keys; ++j) add_to(total + j, work_.columns[j], shared);
+        for (int64_t j = first_key(); j < last_key(); ++j) {
+          add_to(total + j, work_.columns[j], shared);
+        }
       }
       if (call_.entropy != nullptr) add_to(call_.entropy + cell, work_.entropy, shared);
     }
@@ -295,7 +337,8 @@ class Run {
     // are no residues received none.
     void fold_columns() {
       HeadWork& w = work_;
-      for (int64_t j = 0; j < w.keys; ++j) w.mass[0] += w.columns[j];
+      const int64_t begin = first_key(), end = last_key();
+      for (int64_t j = begin; j < end; ++j) w.mass[0] += w.columns[j];
       for (int p = 0; p < w.n_properties; ++p) {
         const SequenceProperty& property = w.properties[p];
         int64_t* mass = w.mass + property.channel;
@@ -303,7 +346,7 @@ class Run {
           // Slot 0 is for unknown labels, the last one for known ones of no class.
           const int classes = property.classes;
           slots_.assign(static_cast<size_t>(classes) + 2, 0);
-          for (int64_t j = 0; j < w.keys; ++j) {
+          for (int64_t j = begin; j < end; ++j) {
             const int slot = std::clamp<int>(property.labels[j], -1, classes) + 1;
             slots_[static_cast<size_t>(slot)] += w.columns[j];
           }
@@ -311,7 +354,7 @@ class Run {
           for (size_t slot = 1; slot < slots_.size(); ++slot) mass[0] += slots_[slot];
         } else if (property.kind == PropertyKind::kKeyValue) {
           __extension__ __int128 sum = 0;
-          for (int64_t j = 0; j < w.keys; ++j) {
+          for (int64_t j = begin; j < end; ++j) {
             const int64_t value = property.values[j];
             if (value == kUnknownValue) continue;
             mass[0] += w.columns[j];

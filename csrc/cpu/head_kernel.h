@@ -4,12 +4,14 @@
 // second-level cache in bands of several blocks, which share each chunk of them. For each block
 //   1. scores of all keys, tile by tile (kRows x 2 vectors of keys in registers), go to a strip
 //      [tiles, kRows, kTile] that stays in the second-level cache; the row maxima come with them;
+//      what depends on j - i is added, and the window cut out, while they are there (offsets.h);
 //   2. the strip becomes p = exp(score - maximum), and the row sums are known exactly;
 //   3. output = p V / sum;
 //   4. statistics are read off the strip with a = p / sum final (statistics.h): no candidate has
 //      to be revised, and a row whose largest a is below the threshold is not even looked at.
 // Scores are in units of log2: scale and biases carry log2(e), so that step 2 is 2^x.
-// How keys, values and queries are laid out: packing.h.
+// How keys, values and queries are laid out: packing.h. Of a window's keys only the tiles within
+// reach of the band are computed, stored and read, at their places in buffers for all keys.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +22,7 @@
 #include "cpu/amx.h"
 #endif
 #include "cpu/exponentials.h"
+#include "cpu/offsets.h"
 #include "cpu/packing.h"
 #include "cpu/statistics.h"
 
@@ -54,14 +57,17 @@ struct HeadKernel : Packing<S> {
     typename Products::Mixed mixed;
   };
 
-  // Step 1 for key tiles begin to end. most[r] receives the lane-wise maxima of row r.
-  static PROVIS_HOT void scores(const HeadWork& w, int64_t begin, int64_t end, Vec* most) {
+  // Step 1 for key tiles begin to end. most[r] receives the lane-wise maxima of row r. Without
+  // kMasks the products alone are stored, and there are no maxima.
+  template <bool kMasks>
+  static PROVIS_HOT void scores(const HeadWork& w, const Operands& of, int64_t begin, int64_t end,
+                                Vec* most) {
     const int64_t pitch = Packing<S>::depth_pitch(w);
     const int steps = (w.depth + kPair - 1) / kPair;
-    const Packed* q = static_cast<const Packed*>(w.packed_query);
-    const Packed* k = static_cast<const Packed*>(w.packed_key) + begin * pitch * kTile;
+    const Packed* q = static_cast<const Packed*>(of.rows);
+    const Packed* k = static_cast<const Packed*>(of.keys) + begin * pitch * kTile;
     const Real* bias = static_cast<const Real*>(w.key_bias);
-    Real* strip = static_cast<Real*>(w.strip) + begin * kRows * kTile;
+    Real* strip = static_cast<Real*>(of.strip) + begin * kRows * kTile;
     for (int64_t t = begin; t < end; ++t, k += pitch * kTile, strip += kRows * kTile) {
       Vec acc[kRows][2];
 #pragma GCC unroll 16
@@ -84,7 +90,7 @@ struct HeadKernel : Packing<S> {
           acc[r][1] = S::mul(acc[r][1], scale);
         }
       }
-      if (w.tile_has_bias[t] != 0) {
+      if (kMasks && w.tile_has_bias[t] != 0) {
         const Vec b0 = S::load(bias + t * kTile);
         const Vec b1 = S::load(bias + t * kTile + kLanes);
 #pragma GCC unroll 16
@@ -97,27 +103,31 @@ struct HeadKernel : Packing<S> {
       for (int r = 0; r < kRows; ++r) {
         S::store(strip + r * kTile, acc[r][0]);
         S::store(strip + r * kTile + kLanes, acc[r][1]);
-        most[r] = S::max(most[r], S::max(acc[r][0], acc[r][1]));
+        if constexpr (kMasks) most[r] = S::max(most[r], S::max(acc[r][0], acc[r][1]));
       }
     }
   }
 
-  // The bias depends on j - i alone: a vector per head, of which each row reads a window.
-  static void add_relative_bias(const HeadWork& w, int64_t first, Vec* most) {
-    Real* strip = static_cast<Real*>(w.strip);
-    const double factor = Packing<S>::bias_factor(w);
-    for (int r = 0; r < kRows && first + r < w.n; ++r) {
-      const float* bias = w.relative_bias - (first + r);
-      most[r] = S::set1(-INFINITY);
-      for (int64_t t = 0; t < w.tiles; ++t) {
-        Real* row = strip + (t * kRows + r) * kTile;
-        for (int c = 0; c < kTile; ++c) {
-          const int64_t j = t * kTile + c;
-          if (j < w.keys) row[c] += static_cast<Real>(bias[j] * factor);
-        }
-        most[r] = S::max(most[r], S::max(S::load(row), S::load(row + kLanes)));
-      }
+  // Step 1 of one block, with all terms of the score.
+  static void block_scores(const HeadWork& w, int64_t first, int64_t begin, int64_t end,
+                           Vec* most) {
+    const Operands of{w.packed_query, w.packed_key, w.strip};
+    if (!Offsets<S>::any(w)) {
+      Products::template scores<true>(w, of, begin, end, most);
+      return;
     }
+    Vec unfinished[kRows];
+    for (Vec& row : unfinished) row = S::set1(-INFINITY);
+    Products::template scores<true>(w, of, begin, end, unfinished);
+    PositionTiles tiles{};
+    if (w.position_query != nullptr) {
+      tiles = Offsets<S>::position_tiles(w, first, begin, end);
+      const int64_t from = tiles.begin * Packing<S>::depth_pitch(w) * kTile;
+      const Packed* keys = static_cast<const Packed*>(w.packed_positions) + from;
+      Products::template scores<false>(w, {w.position_rows, keys, w.position_strip}, 0,
+                                       tiles.end - tiles.begin, nullptr);
+    }
+    Offsets<S>::add(w, first, begin, end, tiles, most);
   }
 
   // Step 2. sum[r] = sum of p; with_entropy: moment[r] = sum of p * (score - maximum).
@@ -131,9 +141,9 @@ struct HeadKernel : Packing<S> {
         total[g] = entropy[g] = S::set1(0);
         most[g] = S::set1(block.maximum[group + g]);
       }
-      Real* strip = static_cast<Real*>(w.strip) + group * kTile;
-      uint32_t* half = S::kHalf ? w.half_strip + group * kLanes : nullptr;
-      for (int64_t t = 0; t < w.tiles; ++t, strip += kRows * kTile) {
+      Real* strip = static_cast<Real*>(w.strip) + (w.band_begin * kRows + group) * kTile;
+      uint32_t* half = S::kHalf ? w.half_strip + (w.band_begin * kRows + group) * kLanes : nullptr;
+      for (int64_t t = w.band_begin; t < w.band_end; ++t, strip += kRows * kTile) {
 #pragma GCC unroll 4
         for (int g = 0; g < kGroup; ++g) {
           to_weights<S, kEntropy>(strip + g * kTile, S::kHalf ? half + g * kLanes : nullptr,
@@ -157,7 +167,8 @@ struct HeadKernel : Packing<S> {
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
       for (int c = 0; c < kVectors; ++c) {
-        acc[r][c] = begin == 0 ? S::set1(0) : S::load(partial + (r * kVectors + c) * kLanes);
+        acc[r][c] =
+            begin == w.band_begin ? S::set1(0) : S::load(partial + (r * kVectors + c) * kLanes);
       }
     }
     constexpr int kSteps = kTile / kPair;
@@ -181,7 +192,7 @@ struct HeadKernel : Packing<S> {
         }
       }
     }
-    if (end < w.tiles) {
+    if (end < w.band_end) {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
@@ -215,16 +226,16 @@ struct HeadKernel : Packing<S> {
   template <int kVectors>
   static void mix_band(HeadWork& w, int64_t first, int count, int column, const Block* blocks,
                        int n_blocks) {
-    int64_t t = 0;
+    int64_t t = w.band_begin;
     do {  // once even where there is no key: the output is zero then
       for (int b = 0; b < n_blocks; ++b) {
         select(w, b);
         Real* partial = static_cast<Real*>(w.partial) + b * kRows * kVectors * kLanes;
         mix_columns<kVectors>(w, first + b * kRows, rows_of(count, b), column, t,
-                              std::min(t + w.chunk, w.tiles), partial, blocks[b].inverse);
+                              std::min(t + w.chunk, w.band_end), partial, blocks[b].inverse);
       }
       t += w.chunk;
-    } while (t < w.tiles);
+    } while (t < w.band_end);
   }
 
   // Brings the same rows of the next head, likely this thread's next, into the cache meanwhile:
@@ -257,6 +268,9 @@ struct HeadKernel : Packing<S> {
   static void select(HeadWork& w, int b) {
     const int64_t numbers = w.tiles * kTile * kRows;
     w.packed_query = static_cast<Packed*>(w.queries) + b * kRows * kQueryPitch;
+    if (w.position_query != nullptr) {
+      w.position_rows = static_cast<Packed*>(w.position_queries) + b * kRows * kQueryPitch;
+    }
     w.strip = static_cast<Real*>(w.strips) + b * numbers;
     if (S::kHalf) w.half_strip = w.half_strips + b * (numbers / 2);
   }
@@ -265,20 +279,26 @@ struct HeadKernel : Packing<S> {
   static void band(HeadWork& w, int64_t first, int count) {
     const int n_blocks = (count + kRows - 1) / kRows;
     Block blocks[kMaxBand];
+    w.band_begin = w.task_begin;
+    w.band_end = w.task_end;
+    if (w.window > 0) {
+      w.band_end = std::min(w.tiles, (first + count + w.window - 2) / kTile + 1);
+      w.band_begin = std::min(w.band_end, std::max<int64_t>(0, first - w.window + 1) / kTile);
+    }
     Packing<S>::pack_queries(w, first, count);
     prefetch_next_head(w, first, count);
     for (int b = 0; b < n_blocks; ++b) {
       for (Vec& most : blocks[b].most) most = S::set1(-INFINITY);
     }
-    for (int64_t t = 0; t < w.tiles; t += w.chunk) {
+    for (int64_t t = w.band_begin; t < w.band_end; t += w.chunk) {
       for (int b = 0; b < n_blocks; ++b) {
         select(w, b);
-        Products::scores(w, t, std::min(t + w.chunk, w.tiles), blocks[b].most);
+        block_scores(w, first + b * kRows, t, std::min(t + w.chunk, w.band_end), blocks[b].most);
       }
     }
     for (int b = 0; b < n_blocks; ++b) {
       select(w, b);
-      weigh(w, first + b * kRows, blocks[b]);
+      weigh(w, blocks[b]);
     }
     if (w.value != nullptr) Products::mix(w, first, count, blocks, n_blocks);
     for (int b = 0; b < n_blocks; ++b) {
@@ -287,8 +307,7 @@ struct HeadKernel : Packing<S> {
     }
   }
 
-  static void weigh(const HeadWork& w, int64_t first, Block& block) {
-    if (w.relative_bias != nullptr) add_relative_bias(w, first, block.most);
+  static void weigh(const HeadWork& w, Block& block) {
     S::reduce_max(block.most, kRows, block.maximum);
     for (Real& maximum : block.maximum) {
       if (maximum == -INFINITY) maximum = 0;  // nothing allowed: all p are 0

@@ -21,11 +21,19 @@ struct HeadWork {
   const char* value;  // null: no output
   char* output;
   int64_t query_stride, key_stride, value_stride, output_stride;
+  const char* position_query;  // null: no terms of relative position
+  const char* position_key;    // of row 0: offset j - i = -span
+  int64_t position_query_stride, position_key_stride;
   int64_t next_query, next_key, next_value;  // from a row to the same row of the next head; or 0
-  void* lse;      // one per token, contiguous; float, or double for kFloat64; may be null
-  int64_t n;      // tokens of the sequence = queries
-  int64_t keys;   // keys up to the last that is allowed
-  int64_t tiles;  // key tiles
+  void* lse;       // one per token, contiguous; float, or double for kFloat64; may be null
+  int64_t n;       // tokens of the sequence = queries
+  int64_t keys;    // keys up to the last that is allowed
+  int64_t tiles;   // key tiles
+  int64_t window;  // 0: none, else below n
+  int64_t span;    // |j - i| is at most this in any sequence of the call
+  // Key tiles within reach: of the task, which are packed, and of the band at hand.
+  int64_t task_begin, task_end;
+  int64_t band_begin, band_end;
   int64_t chunk;  // key tiles that the blocks of a band take in turn
   int band;       // blocks of queries that share a chunk
   int max_band;   // that the buffers have room for
@@ -33,11 +41,12 @@ struct HeadWork {
   int width;      // columns of the packed value, a multiple of the vector
   double scale;
   bool new_sequence;  // else the masks below are those of the last call
+  bool new_head;      // else what depends on j - i is that of the last call
 
   // Per sequence.
   const uint8_t* allowed;      // [n] or null
   const float* additive;       // [n] or null
-  const float* relative_bias;  // centre of this head's vector, or null
+  const float* relative_bias;  // of this head, from offset j - i = -span on, or null
   const uint8_t* counted;      // [n] residue and allowed
   const SequenceProperty* properties;
   int n_properties;
@@ -50,6 +59,11 @@ struct HeadWork {
   void* packed_key;        // [tiles, depth, tile]
   void* packed_value;      // [keys, width]
   void* queries;           // [band, rows, query_pitch]
+  void* packed_positions;  // [position_tiles, depth, tile] position keys by j - i + span
+  void* position_queries;  // [band, rows, query_pitch]
+  void* position_strip;    // [tiles + 2, rows, tile] products of some position keys
+  void* offset_bias;       // [2 span + 1 + tile] relative bias in the strip's units, then zeros
+  int64_t position_tiles;
   void* rows_in;           // scratch: one tile of converted rows
   void* strips;            // [band, tiles, rows, tile] scores, then exp(score - row maximum)
   uint32_t* half_strips;   // bf16: the same as pairs of bf16
@@ -62,6 +76,7 @@ struct HeadWork {
 
   // The block at hand, in the buffers above.
   const void* packed_query;
+  const void* position_rows;
   void* strip;
   uint32_t* half_strip;
 

@@ -6,6 +6,7 @@
 // makes every layout and dtype the same.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/rows.h"
@@ -45,6 +46,9 @@ struct Packing {
     if (w.new_sequence) pack_masks(w);
     pack_keys(w);
     if (w.value != nullptr) pack_values(w);
+    if (!w.new_head) return;
+    if (w.position_key != nullptr) pack_positions(w);
+    if (w.relative_bias != nullptr) pack_relative_bias(w);
   }
 
   // From a bias in natural units to the strip's: log2, or raw products that are scaled later.
@@ -85,41 +89,69 @@ struct Packing {
     const int64_t pitch = depth_pitch(w);
     const bool in_place = direct(w, w.key_stride);
     const Real* bias = static_cast<const Real*>(w.key_bias);
-    Packed* rows = static_cast<Packed*>(w.rows_in);
-    Packed* out = static_cast<Packed*>(w.packed_key);
-    for (int64_t t = 0; t < w.tiles; ++t, out += pitch * kTile) {
-      const Packed* in = rows;
-      int64_t in_pitch = pitch;
+    Packed* out = static_cast<Packed*>(w.packed_key) + w.task_begin * pitch * kTile;
+    for (int64_t t = w.task_begin; t < w.task_end; ++t, out += pitch * kTile) {
       bool whole = (t + 1) * kTile <= w.keys;
       for (int c = 0; c < kTile; ++c) whole &= bias[t * kTile + c] != -INFINITY;
-      if (in_place && whole) {
-        in_pitch = w.key_stride / kPair;
-        in = reinterpret_cast<const Packed*>(w.key) + t * kTile * in_pitch;
-      } else {
-        for (int c = 0; c < kTile; ++c) {
-          const int64_t j = t * kTile + c;
-          if (bias[j] != -INFINITY) {
-            load_row<S>(w, w.key, w.key_stride, j, rows + c * pitch, pitch);
-          } else {
-            std::memset(rows + c * pitch, 0, static_cast<size_t>(pitch) * sizeof(Packed));
-          }
+      pack_tile(w, w.key, w.key_stride, t, in_place && whole, out,
+                [bias](int64_t j) { return bias[j] != -INFINITY; });
+    }
+  }
+
+  // Rows of one tile, transposed; zeros for those that are not kept.
+  template <class Keep>
+  static void pack_tile(HeadWork& w, const char* data, int64_t stride, int64_t tile, bool in_place,
+                        Packed* out, Keep keep) {
+    const int64_t pitch = depth_pitch(w);
+    Packed* rows = static_cast<Packed*>(w.rows_in);
+    const Packed* in = rows;
+    int64_t in_pitch = pitch;
+    if (in_place) {
+      in_pitch = stride / kPair;
+      in = reinterpret_cast<const Packed*>(data) + tile * kTile * in_pitch;
+    } else {
+      for (int c = 0; c < kTile; ++c) {
+        const int64_t j = tile * kTile + c;
+        if (keep(j)) {
+          load_row<S>(w, data, stride, j, rows + c * pitch, pitch);
+        } else {
+          std::memset(rows + c * pitch, 0, static_cast<size_t>(pitch) * sizeof(Packed));
         }
       }
-      for (int side = 0; side < 2; ++side) {
-        for (int64_t d = 0; d < pitch; d += kLanes) {
-          transpose(in + side * kLanes * in_pitch + d, in_pitch, out + d * kTile + side * kLanes,
-                    kTile);
-        }
+    }
+    for (int side = 0; side < 2; ++side) {
+      for (int64_t d = 0; d < pitch; d += kLanes) {
+        transpose(in + side * kLanes * in_pitch + d, in_pitch, out + d * kTile + side * kLanes,
+                  kTile);
       }
     }
   }
 
+  static PROVIS_HOT void pack_positions(HeadWork& w) {
+    const int64_t pitch = depth_pitch(w), rows = 2 * w.span + 1;
+    const bool in_place = direct(w, w.position_key_stride);
+    Packed* out = static_cast<Packed*>(w.packed_positions);
+    for (int64_t t = 0; t < w.position_tiles; ++t, out += pitch * kTile) {
+      pack_tile(w, w.position_key, w.position_key_stride, t, in_place && (t + 1) * kTile <= rows,
+                out, [rows](int64_t row) { return row < rows; });
+    }
+  }
+
+  static PROVIS_HOT void pack_relative_bias(HeadWork& w) {
+    Real* out = static_cast<Real*>(w.offset_bias);
+    const double factor = bias_factor(w);
+    const int64_t rows = 2 * w.span + 1;
+    for (int64_t o = 0; o < rows; ++o) out[o] = static_cast<Real>(w.relative_bias[o] * factor);
+    for (int64_t o = rows; o < rows + kTile; ++o) out[o] = 0;
+  }
+
   static PROVIS_HOT void pack_values(HeadWork& w) {
-    Packed* out = static_cast<Packed*>(w.packed_value);
+    const int64_t begin = w.task_begin * kTile, end = std::min(w.keys, w.task_end * kTile);
+    Packed* out = static_cast<Packed*>(w.packed_value) + begin / kPair * w.width;
     if constexpr (S::kHalf) {
       const uint16_t zeros[kMaxHeadSize] = {};
       const uint16_t* in = reinterpret_cast<const uint16_t*>(w.value);
-      for (int64_t j = 0; j < w.keys; j += 2, out += w.width) {
+      for (int64_t j = begin; j < end; j += 2, out += w.width) {
         const uint16_t* low = is_allowed(w, j) ? in + j * w.value_stride : zeros;
         const bool pair = j + 1 < w.keys && is_allowed(w, j + 1);
         const uint16_t* high = pair ? in + (j + 1) * w.value_stride : zeros;
@@ -129,12 +161,12 @@ struct Packing {
         for (; c < w.width; ++c) out[c] = 0;
       }
       if constexpr (S::kTiles) {  // multiplied whole: what lies beyond the keys must be numbers
-        const Packed* begin = static_cast<const Packed*>(w.packed_value);
-        const int64_t left = w.tiles * kLanes * w.width - (out - begin);
+        const Packed* first = static_cast<const Packed*>(w.packed_value);
+        const int64_t left = w.task_end * kLanes * w.width - (out - first);
         std::memset(out, 0, static_cast<size_t>(left) * sizeof(Packed));
       }
     } else {
-      for (int64_t j = 0; j < w.keys; ++j, out += w.width) {
+      for (int64_t j = begin; j < end; ++j, out += w.width) {
         if (is_allowed(w, j)) {
           load_row<S>(w, w.value, w.value_stride, j, out, w.width);
         } else {
@@ -144,16 +176,23 @@ struct Packing {
     }
   }
 
+  static void pack_queries(HeadWork& w, int64_t first, int count) {
+    pack_rows(w, w.query, w.query_stride, first, count, w.queries);
+    if (w.position_query == nullptr) return;
+    pack_rows(w, w.position_query, w.position_query_stride, first, count, w.position_queries);
+  }
+
   // Rows at a fixed distance, so that the kernel reaches all of them from one address.
-  static PROVIS_HOT void pack_queries(HeadWork& w, int64_t first, int count) {
+  static PROVIS_HOT void pack_rows(const HeadWork& w, const char* data, int64_t stride,
+                                   int64_t first, int count, void* packed) {
     const int64_t pitch = depth_pitch(w);
-    Packed* out = static_cast<Packed*>(w.queries);
+    Packed* out = static_cast<Packed*>(packed);
     for (int r = 0; r < (count + kRows - 1) / kRows * kRows; ++r, out += kQueryPitch) {
       if (r >= count) {
         std::memset(out, 0, static_cast<size_t>(pitch) * sizeof(Packed));
         continue;
       }
-      load_row<S>(w, w.query, w.query_stride, first + r, out, pitch);
+      load_row<S>(w, data, stride, first + r, out, pitch);
       if constexpr (!S::kHalf) {
         const Vec scale = S::set1(static_cast<Real>(w.scale * kLog2E));
         for (int64_t d = 0; d < pitch; d += kLanes) {

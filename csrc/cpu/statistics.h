@@ -35,7 +35,8 @@ struct Statistics {
   }
 
   static void clear_row(const HeadWork& w, int r) {
-    for (int64_t t = 0; t < w.tiles; ++t) std::memset(row_of(w, t, r), 0, kTile * sizeof(Real));
+    for (int64_t t = w.band_begin; t < w.band_end; ++t)
+      std::memset(row_of(w, t, r), 0, kTile * sizeof(Real));
   }
 
   static void block(HeadWork& w, int64_t first, const Real* weight) {
@@ -72,7 +73,7 @@ struct Statistics {
   // Sets p of keys that are no residues to 0: few tiles have any.
   static void wipe_others(HeadWork& w) {
     constexpr uint32_t kAll = static_cast<uint32_t>((uint64_t{1} << kTile) - 1);
-    for (int64_t t = 0; t < w.tiles; ++t) {
+    for (int64_t t = w.band_begin; t < w.band_end; ++t) {
       const uint32_t bits = w.residue_bits[t];
       if (bits == kAll) continue;
       for (int r = 0; r < kRows; ++r) {
@@ -90,7 +91,7 @@ struct Statistics {
     for (int r = 0; r < kRows; ++r) {
       if (!(weight[r] >= theta)) continue;
       const Vec scale = S::set1(weight[r]);
-      for (int64_t t = 0; t < w.tiles; ++t) {
+      for (int64_t t = w.band_begin; t < w.band_end; ++t) {
         const Real* row = row_of(w, t, r);
         const uint32_t low = S::at_least(S::mul(S::load(row), scale), least);
         const uint32_t high = S::at_least(S::mul(S::load(row + kLanes), scale), least);
@@ -154,7 +155,7 @@ struct Statistics {
     Vec scale[kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) scale[r] = S::set1(weight[r]);
-    for (int64_t t = 0; t < w.tiles; ++t) {
+    for (int64_t t = w.band_begin; t < w.band_end; ++t) {
       const Real* row = row_of(w, t, 0);
       Vec sum0 = S::set1(0);
       Vec sum1 = S::set1(0);
@@ -182,7 +183,7 @@ struct Statistics {
       const int64_t from = first - w.reach + k;  // key of the first row's offset k
       const int64_t last = floor_to(from + kRows - 1, kLanes) / kLanes + kShifted;
       Vec sum[kShifted];
-      if (from >= 0 && last < 2 * w.tiles) {
+      if (from >= w.band_begin * kTile && last < 2 * w.band_end) {
         shifted_rows<true>(w, from, weight, sum);
       } else {
         shifted_rows<false>(w, from, weight, sum);
@@ -223,7 +224,7 @@ struct Statistics {
   // Keys vector * kLanes and following of row r; 0 outside of the strip.
   template <bool kInside>
   static Vec vector_of(const HeadWork& w, int64_t vector, int r) {
-    if (!kInside && (vector < 0 || vector >= 2 * w.tiles)) return S::set1(0);
+    if (!kInside && (vector < 2 * w.band_begin || vector >= 2 * w.band_end)) return S::set1(0);
     return S::load(row_of(w, vector >> 1, r) + (vector & 1) * kLanes);
   }
 
@@ -247,7 +248,7 @@ struct Statistics {
     for (int r = 0; r < kRows; ++r) {
       rows[r] = S::set1(0);
       if (weight[r] == 0) continue;
-      for (int64_t t = 0; t < w.tiles; ++t) {
+      for (int64_t t = w.band_begin; t < w.band_end; ++t) {
         const Real* row = row_of(w, t, r);
         rows[r] = S::add(rows[r], S::add(S::load(row), S::load(row + kLanes)));
       }
@@ -276,7 +277,7 @@ struct Statistics {
       const int label = property.labels[first + r];
       if (label < 0) continue;
       for (int c = 0; c < side + 2; ++c) sums[c] = 0;
-      for (int64_t t = 0; t < w.tiles; ++t) {
+      for (int64_t t = w.band_begin; t < w.band_end; ++t) {
         const Real* row = row_of(w, t, r);
         const int16_t* labels = property.labels + t * kTile;
         for (uint32_t bits = w.residue_bits[t]; bits != 0; bits &= bits - 1) {
@@ -311,7 +312,7 @@ struct Statistics {
     for (int r = 0; r < kRows; ++r) known[r] = sum[r] = S::set1(0);
     const uint32_t* valid = property.valid + first * property.words;
     const uint32_t* set = property.set + first * property.words;
-    for (int64_t t = 0; t < w.tiles; ++t) {
+    for (int64_t t = w.band_begin; t < w.band_end; ++t) {
       const Real* row = row_of(w, t, 0);
       Vec sum0 = S::set1(0), sum1 = S::set1(0);
 #pragma GCC unroll 16
@@ -344,7 +345,7 @@ struct Statistics {
       if (weight[r] == 0) continue;
       const uint32_t* valid = property.valid + (first + r) * property.words;
       const uint32_t* set = property.set + (first + r) * property.words;
-      for (int64_t t = 0; t < w.tiles; ++t) {
+      for (int64_t t = w.band_begin; t < w.band_end; ++t) {
         const Real* row = row_of(w, t, r);
         S::add_pairs(tile_bits(valid, t), tile_bits(set, t), S::load(row), S::load(row + kLanes),
                      known[r], sum[r]);

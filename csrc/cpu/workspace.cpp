@@ -49,13 +49,20 @@ int64_t element_size(const KernelTable& kernel) { return kernel.pair == 2 ? 4 : 
 
 // Strips may take half of the cache, and more if the band were a single block otherwise: a strip
 // is walked a few times, the keys and values once per band.
-int band_of(const KernelTable& kernel, int64_t keys, int head_size) {
+int band_of(const KernelTable& kernel, int64_t keys, int head_size, bool positions) {
   const int64_t row = round_up(head_size, int64_t{kernel.lanes} * kernel.pair);
-  const int64_t packed = 2 * keys * row * element_size(kernel) / kernel.pair;
+  const int64_t matrices = positions ? 3 : 2;
+  const int64_t packed = matrices * keys * row * element_size(kernel) / kernel.pair;
   if (kernel.max_band == 1 || packed <= cache_bytes() / 2) return 1;
   const int64_t strip = keys * kernel.rows * kernel.element;
   const int64_t fit = cache_bytes() / 2 / strip;
   return static_cast<int>(std::clamp<int64_t>(fit, 2, kernel.max_band));
+}
+
+int64_t keys_in_window(const KernelTable& kernel, int64_t keys, int64_t window) {
+  if (window == 0) return keys;
+  const int64_t most = round_up(2 * window + kernel.rows, kernel.tile) + kernel.tile;
+  return std::min(keys, most);
 }
 
 int64_t chunk_of(const KernelTable& kernel, int head_size) {
@@ -79,8 +86,13 @@ void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64
   }
 
   const int64_t strip = keys * kernel.rows * kernel.element;
-  const int band = band_of(kernel, keys, call.head_size);
+  const bool positions = call.position_query.data != nullptr;
+  const int64_t met = keys_in_window(kernel, keys, work->window);
+  const int band = band_of(kernel, met, call.head_size, positions);
   work->max_band = band;
+  const int64_t offsets_of_pairs = 2 * longest - 1;
+  work->position_tiles = (offsets_of_pairs + kernel.tile - 1) / kernel.tile;
+  const int64_t queries = int64_t{band} * kernel.rows * kernel.query_pitch * element;
 
   // First pass measures, second hands out.
   static thread_local Buffer buffer;
@@ -98,7 +110,14 @@ void carve_workspace(const AttentionCall& call, const KernelTable& kernel, int64
     work->packed_key = take(keys * depth * element);
     work->packed_value =
         call.value.data == nullptr ? take(0) : take((keys + 1) / kernel.pair * width * element);
-    work->queries = take(int64_t{band} * kernel.rows * kernel.query_pitch * element);
+    work->queries = take(queries);
+    work->packed_positions =
+        take(positions ? work->position_tiles * kernel.tile * depth * element : 0);
+    work->position_queries = take(positions ? queries : 0);
+    work->position_strip =
+        take(positions ? strip + 2 * kernel.tile * kernel.rows * kernel.element : 0);
+    work->offset_bias =
+        take(call.relative_bias == nullptr ? 0 : (offsets_of_pairs + kernel.tile) * kernel.element);
     work->rows_in = take(kernel.tile * depth * element);
     work->strips = take(band * strip);
     work->half_strips = static_cast<uint32_t*>(take(kernel.pair == 2 ? band * strip / 2 : 0));

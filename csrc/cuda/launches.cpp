@@ -44,6 +44,14 @@ void expect_sizes(const AttentionCall& call) {
     refuse("thresholds: expected at most " + std::to_string(kMaxThresholds) + " on a GPU, got " +
            std::to_string(call.n_thresholds));
   }
+  if (call.position_query.data != nullptr || call.position_key.data != nullptr) {
+    refuse(
+        "position_query, position_key: terms of relative position are not supported on a GPU yet; "
+        "compute on the CPU");
+  }
+  if (call.window < 0) {
+    refuse("window: expected 0 or more, got " + std::to_string(call.window));
+  }
   if (call.cu_seqlens == nullptr && call.relative_bias != nullptr &&
       call.bias_length / 2 < call.length - 1) {
     refuse("relative_bias: expected [H, 2 R + 1] with R >= " + std::to_string(call.length - 1) +
@@ -176,6 +184,8 @@ Launch common_launch(const AttentionCall& call) {
   to.residues = call.residues;
   to.relative_bias = call.relative_bias;
   to.bias_length = call.bias_length;
+  // What reaches beyond every sequence is none; so sums of it and a position stay in 32 bits.
+  to.window = call.window < call.tokens ? static_cast<int>(call.window) : 0;
   to.channels = call.channels();
   to.n_bins = call.n_bins;
   std::copy_n(call.bin_starts, call.n_bins, to.bin_starts);

@@ -126,6 +126,7 @@ Case::Case(const Shape& of, unsigned seed) : shape(of) {
   if (shape.additive) call.additive = additive.data();
   if (shape.relative) call.relative_bias = relative.data();
   call.bias_length = shape.relative ? 2 * reach + 1 : 0;
+  call.window = shape.window;
   call.scale = 1.0 / std::sqrt(static_cast<double>(shape.head_size));
   call.properties = properties.data();
   call.n_properties = static_cast<int>(properties.size());
@@ -239,6 +240,7 @@ double Case::weight_row(int64_t s, int64_t h, int64_t i, std::vector<double>& a)
   double most = -INFINITY;
   for (int64_t j = 0; j < n; ++j) {
     if (allowed[static_cast<size_t>(begin + j)] == 0) continue;
+    if (shape.window > 0 && std::abs(i - j) >= shape.window) continue;
     double score = 0;
     for (int d = 0; d < shape.head_size; ++d)
       score += row(exact_query, i)[d] * row(exact_key, j)[d];

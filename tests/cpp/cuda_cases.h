@@ -24,6 +24,7 @@ struct Shape {
   bool masks = false;  // forbidden tokens are NaN throughout, and so is their LSE
   bool additive = false;
   bool relative = false;
+  int window = 0;
   std::vector<double> thresholds{0.1, 0.3};
   double sharpness = 3;  // standard deviation of the scores
 };

@@ -127,6 +127,12 @@ void shapes() {
   batched.masks = batched.additive = batched.relative = true;
   run_shape(batched, seed++, "fused batched with biases");
 
+  for (int window : {1, 7, 64, 100, 1000}) {
+    Shape local = shape_of(DType::kBFloat16, 16, 16, {300, 20, 1});
+    local.window = window;
+    local.masks = window > 10;
+    run_shape(local, seed++, "fused window of " + std::to_string(window));
+  }
   Shape longer = shape_of(DType::kBFloat16, 16, 16, {333});
   longer.thresholds = {0.0625, 0.3, 1.0, 0.1};
   longer.masks = true;

@@ -345,6 +345,13 @@ void refusals() {
   expect_refused("no query", [](Inputs&, AttentionCall& c) { c.query.data = nullptr; });
   expect_refused("a property without labels",
                  [](Inputs& in, AttentionCall&) { in.properties[2].labels = nullptr; });
+  expect_refused("a negative window", [](Inputs&, AttentionCall& c) { c.window = -1; });
+  expect_refused("position queries without keys",
+                 [](Inputs&, AttentionCall& c) { c.position_query = c.query; });
+  expect_refused("too few position keys", [](Inputs&, AttentionCall& c) {
+    c.position_query = c.position_key = c.query;
+    c.position_length = 8;  // of which the middle one is the fourth: enough for 4 tokens, not 5
+  });
   expect_refused("arcs without thresholds", [](Inputs&, AttentionCall& c) { c.n_thresholds = 0; });
 }
 

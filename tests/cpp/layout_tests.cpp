@@ -1,8 +1,10 @@
-// Batched tensors with every mask and bias, the log-sum-exp and the list of arcs, against a plain
-// double loop: memory that packed calls do not reach. Part of the kernel_tests executable.
+// Batched tensors with every mask, bias, window and term of relative position, the log-sum-exp and
+// the list of arcs, against a plain double loop: memory that packed calls do not reach. Part of the
+// kernel_tests executable.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -87,7 +89,9 @@ struct Arc {
   bool operator==(const Arc& o) const { return !(*this < o) && !(o < *this); }
 };
 
-int check_dtype(DType dtype, int head_size, const std::string& name) {
+// window: 0 for none; with_positions: terms of relative position as well.
+int check_dtype(DType dtype, int head_size, int64_t window, bool with_positions,
+                const std::string& name) {
   int failures = 0;
   const auto expect = [&](bool ok, const std::string& what) {
     if (ok) return;
@@ -96,7 +100,8 @@ int check_dtype(DType dtype, int head_size, const std::string& name) {
   };
   std::mt19937 random(static_cast<unsigned>(head_size));
   const Tensor query(dtype, head_size, 6.0f, random), key(dtype, head_size, 1.0f, random),
-      value(dtype, head_size, 1.0f, random);
+      value(dtype, head_size, 1.0f, random), position_query(dtype, head_size, 2.0f, random),
+      position_key(dtype, head_size, 1.0f, random);
   const size_t tokens = static_cast<size_t>(kBatch * kLength);
   std::vector<uint8_t> allowed(tokens), residues(tokens);
   std::vector<float> additive(tokens), bias(static_cast<size_t>(kHeads * (2 * kReach + 1)));
@@ -144,6 +149,14 @@ int check_dtype(DType dtype, int head_size, const std::string& name) {
   call.additive = additive.data();
   call.relative_bias = bias.data();
   call.bias_length = 2 * kReach + 1;
+  call.window = window;
+  if (with_positions) {
+    // As many rows as a batch has tokens, which is more than its longest sequence needs.
+    call.position_query = view(position_query.bytes);
+    call.position_key = {const_cast<unsigned char*>(position_key.bytes.data()), 0,
+                         kHeads * head_size, head_size};
+    call.position_length = kBatch * kLength;
+  }
   call.thresholds = &kTheta;
   call.n_thresholds = 1;
   call.arc_counts = counts.data();
@@ -172,10 +185,15 @@ int check_dtype(DType dtype, int head_size, const std::string& name) {
                      static_cast<size_t>(d);
             };
             dot += query.exact[at(i)] * key.exact[at(j)];
+            if (!with_positions) continue;
+            const int64_t row = kBatch * kLength / 2 + j - i;
+            const int64_t place = (row * kHeads + h) * head_size + d;
+            dot += position_query.exact[at(i)] * position_key.exact[static_cast<size_t>(place)];
           }
           dot = dot * call.scale + additive[token(j)] +
                 bias[static_cast<size_t>(h * (2 * kReach + 1) + j - i + kReach)];
-          score[static_cast<size_t>(j)] = allowed[token(j)] != 0 ? std::exp(dot) : 0;
+          const bool near = window == 0 || std::abs(i - j) < window;
+          score[static_cast<size_t>(j)] = allowed[token(j)] != 0 && near ? std::exp(dot) : 0;
           sum += score[static_cast<size_t>(j)];
         }
         const size_t row = static_cast<size_t>((b * kHeads + h) * kLength + i);
@@ -236,11 +254,20 @@ int check_dtype(DType dtype, int head_size, const std::string& name) {
 int check_layouts(const std::string& isa) {
   int failures = 0;
   for (int head_size : {3, 16, 40}) {
-    const std::string name = isa + " batched d=" + std::to_string(head_size);
-    failures += check_dtype(DType::kFloat32, head_size, name + " float32");
-    failures += check_dtype(DType::kFloat64, head_size, name + " float64");
-    failures += check_dtype(DType::kBFloat16, head_size, name + " bfloat16");
-    failures += check_dtype(DType::kFloat16, head_size, name + " float16");
+    for (int64_t window : {0, 7, 33}) {
+      for (bool positions : {false, true}) {
+        const std::string name = isa + " batched d=" + std::to_string(head_size) +
+                                 " window=" + std::to_string(window) +
+                                 (positions ? " positions" : "");
+        const auto check = [&](DType dtype, const char* of) {
+          failures += check_dtype(dtype, head_size, window, positions, name + of);
+        };
+        check(DType::kFloat32, " float32");
+        check(DType::kFloat64, " float64");
+        check(DType::kBFloat16, " bfloat16");
+        check(DType::kFloat16, " float16");
+      }
+    }
   }
   return failures;
 }

@@ -100,6 +100,12 @@ void shapes() {
   batched.masks = batched.additive = batched.relative = true;
   run_case(batched, seed++, "batched with biases");
 
+  for (int window : {1, 7, 64, 100, 1000}) {
+    Shape local = shape_of(DType::kBFloat16, 16, 16, {300, 20, 1});
+    local.window = window;
+    local.masks = window > 10;
+    run_case(local, seed++, "window of " + std::to_string(window));
+  }
   Shape longer = shape_of(DType::kBFloat16, 16, 16, {333});
   longer.thresholds = {0.01, 0.3, 1.0, 0.05};
   longer.masks = true;
@@ -204,6 +210,9 @@ void refusals() {
   expect_refused("no log-sum-exp", [](Case& c, AttentionCall&) { c.launch.lse = nullptr; });
   expect_refused("no query", [](Case&, AttentionCall& a) { a.query.data = nullptr; });
   expect_refused("bins out of order", [](Case& c, AttentionCall&) { c.bins[2] = 1; });
+  expect_refused("a negative window", [](Case&, AttentionCall& a) { a.window = -1; });
+  expect_refused("terms of relative position",
+                 [](Case&, AttentionCall& a) { a.position_query = a.position_key = a.query; });
   expect_refused("a scale of 0", [](Case&, AttentionCall& a) { a.scale = 0; });
   expect_refused("65 thresholds", [](Case&, AttentionCall& a) { a.n_thresholds = 65; });
   expect_refused("arcs without thresholds", [](Case&, AttentionCall& a) { a.n_thresholds = 0; });

@@ -2,7 +2,8 @@
 //
 // The public C++ face: plain structs, pointers and sizes; it knows neither Python nor torch.
 //
-// For every sequence s and head h, with a[i, j] = softmax_j(scale * q_i . k_j + masks):
+// For every sequence s and head h, with a[i, j] = softmax_j(score[i, j]) and
+//   score[i, j] = scale * (q_i . k_j + position terms) + masks and biases:
 //   output[i] = sum_j a[i, j] v_j,
 // and, over pairs (i, j) of residues only,
 //   arcs: pairs with a[i, j] >= theta, counted in all and by property, for every threshold;
@@ -61,6 +62,14 @@ struct AttentionCall {
   const float* relative_bias = nullptr;  // [heads, bias_length], indexed j - i + bias_length / 2
   int64_t bias_length = 0;
   double scale = 1.0;
+  int64_t window = 0;  // i attends to j only where |i - j| < window; 0: everywhere
+
+  // Terms of relative position, both or neither: q_i . k_j becomes
+  //   q_i . k_j + position_query_i . position_key[position_length / 2 + j - i],
+  // so that rows beyond the middle are for keys after the query. position_query lies as query does;
+  // position_key is [position_length, heads, head_size], its token_stride from row to row.
+  TensorView position_query, position_key;
+  int64_t position_length = 0;
 
   const Property* properties = nullptr;
   int n_properties = 0;
@@ -90,8 +99,9 @@ struct AttentionCall {
 };
 
 // Computes the call on the CPU with the best instruction set of this machine. Throws
-// std::invalid_argument where cu_seqlens, the relative bias, the bins, the bitmaps or the head size
-// do not fit, or a pointer is missing that another one needs, and std::bad_alloc.
+// std::invalid_argument where cu_seqlens, the relative bias, the position keys, the window, the
+// bins, the bitmaps or the head size do not fit, or a pointer is missing that another one needs,
+// and std::bad_alloc.
 //
 // Arcs from the same q and k agree between instruction sets but for weights within rounding of a
 // threshold; masses are rounded per block of queries, whose size depends on the instruction set.
