@@ -64,7 +64,7 @@ BUDGETS = {
     "tests": 100,
     "cuda_tests": 20,
     "kernels": 70,
-    "analysis": 110,
+    "analysis": 120,
     "memory": 50,
     "memcheck": 60,
     "received": 40,
@@ -139,7 +139,7 @@ def run_part(
         command = gpu_checks.commands(arguments.cuda_tests)[name]
         if isinstance(command, str):
             return gpu_apart.Outcome("left out", 0.0, command)
-        return gpu_apart.run(command, seconds)
+        return gpu_checks.judged(name, gpu_apart.run(command, seconds))
     out = folder / f"{name}.json"
     if arguments.device == "cuda":
         command = [sys.executable, __file__, "--part", name, "--out", str(out)]

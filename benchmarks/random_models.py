@@ -12,9 +12,9 @@ from torch import nn
 
 #: The width of ESM-2 650M.
 HEADS, HEAD_SIZE = 20, 64
-#: By which queries are scaled: a few tenths of an arc per query and head at 0.3, as trained models
-#: have.
-SHARPER = 8.0
+#: Standard deviation of the scores: it gives a few tenths of an arc per query and head at 0.3, as
+#: trained models have.
+SPREAD = 3.5
 AMINO_ACIDS = "LAGVSERTIDPKQNFYMHWCXBUZO"
 
 
@@ -72,8 +72,10 @@ def save_bert(
 
 
 def _save(model: nn.Module, folder: str | Path, dtype: torch.dtype) -> None:
+    # Inputs have variance 1; weights are drawn with the config's `initializer_range`.
+    sharper = SPREAD / (model.config.hidden_size * model.config.initializer_range**2)
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if "query" in name.split("."):
-                weights *= SHARPER
+                weights *= sharper
     model.to(dtype).save_pretrained(folder)

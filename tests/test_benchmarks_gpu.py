@@ -162,6 +162,31 @@ def test_a_part_apart_cannot_take_others_with_it():
     assert time.monotonic() - began < 30  # not waited for, nor for what it had started
 
 
+def test_tests_that_are_all_skipped_are_no_success():
+    import gpu_apart
+    import gpu_checks
+
+    skipped = gpu_apart.Outcome("ok", 1.0, "83 skipped in 3.7s")
+    assert gpu_checks.judged("tests", skipped).status == "failed"
+    passed = gpu_apart.Outcome("ok", 1.0, "82 passed, 1 skipped in 40s")
+    assert gpu_checks.judged("tests", passed) == passed
+
+
+def test_commands_name_every_test_for_a_gpu_and_the_sanitizer(tmp_path, monkeypatch):
+    import gpu_checks
+
+    monkeypatch.setattr(gpu_checks, "sanitizer", lambda: "/somewhere/compute-sanitizer")
+    executable = tmp_path / "cuda_tests"
+    executable.touch()
+    commands = gpu_checks.commands(executable)
+    assert any(path.endswith("test_cuda.py") for path in commands["tests"])
+    assert commands["cuda_tests"] == [str(executable)]
+    for tool in ("memcheck", "racecheck"):
+        assert tool in commands[tool] and commands[tool][-1] == str(executable)
+    without = gpu_checks.commands(None)
+    assert "not built" in without["cuda_tests"] and "-k" in without["memcheck"]
+
+
 def test_a_benchmark_keeps_its_rows_when_it_is_stopped(tmp_path, monkeypatch):
     import gpu
     import gpu_kernels
