@@ -32,8 +32,6 @@ HEADS, SEQUENCES = 20, 16
 SPREAD = 3.0
 THETA = 0.3
 PATH_VARIABLE = "PROVIS_FAST_GPU_ATTENTION"
-#: Contenders that compute attention alone.
-VENDORS = ("sdpa", "sdpa, cudnn", "sdpa, flash", "flash_attn 2", "flash_attn 3")
 Function = Callable[[], object]
 
 
