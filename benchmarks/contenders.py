@@ -40,13 +40,14 @@ def batches(proteins: list[Protein], tokens: int) -> list[list[Protein]]:
 
 
 def padded(model: Model, batch: Iterable[Protein]) -> dict[str, Tensor]:
-    """Token ids and mask of a batch, padded at the end."""
+    """Token ids and mask of a batch, padded at the end, on the model's device."""
     ids = [torch.from_numpy(model.tokens.encode(protein.sequence)) for protein in batch]
     pad = model.module.config.pad_token_id or 0
     tokens = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
     lengths = torch.tensor([len(row) for row in ids])
     mask = (torch.arange(tokens.shape[1])[None] < lengths[:, None]).long()
-    return {"input_ids": tokens} if len(ids) == 1 else {"input_ids": tokens, "attention_mask": mask}
+    rows = {"input_ids": tokens} if len(ids) == 1 else {"input_ids": tokens, "attention_mask": mask}
+    return {name: row.to(model.device) for name, row in rows.items()}
 
 
 def plain_forward(model: Model, proteins: list[Protein], tokens: int) -> Callable[[], None]:
@@ -62,34 +63,56 @@ def plain_forward(model: Model, proteins: list[Protein], tokens: int) -> Callabl
 
 
 def eager_statistics(
-    model: Model, proteins: list[Protein], properties: tuple[str, ...]
+    model: Model, proteins: list[Protein], properties: tuple[str, ...], tokens: int = 0
 ) -> Callable[[], tuple[Tensor, list[Tensor]]]:
-    """Attention matrices from the model, statistics from them, vectorised; one by one.
+    """Attention matrices from the model, statistics from them, vectorised, on the model's device.
 
-    Calls return arcs [layers, heads], and for each property counts [layers, heads, columns].
+    One protein at a time, or in padded batches of `tokens` tokens. Calls return arcs
+    [layers, heads], and for each property counts [layers, heads, columns].
     """
-    module, resolved = encoder(model, "eager"), resolve(properties)
+    module, resolved, made = encoder(model, "eager"), resolve(properties), batches(proteins, tokens)
+    device, shape = model.device, (model.n_layers, model.n_heads)
 
     def run() -> tuple[Tensor, list[Tensor]]:
-        arcs = torch.zeros(model.n_layers, model.n_heads, dtype=torch.int64)
-        counts = [torch.zeros(model.n_layers, model.n_heads, 1).double() for _ in resolved]
+        arcs = torch.zeros(shape, dtype=torch.int64, device=device)
+        counts = [torch.zeros(*shape, 1, dtype=torch.float64, device=device) for _ in resolved]
         with torch.inference_mode():
-            for protein in proteins:
-                output = module(**padded(model, [protein]), output_attentions=True)
-                facts = [weights_of(prop, protein) for prop in resolved]
-                inner = slice(model.tokens.n_prefix, model.tokens.n_prefix + len(protein))
+            for batch in made:
+                output = module(**padded(model, batch), output_attentions=True)
+                longest = max(map(len, batch))
+                inner = slice(model.tokens.n_prefix, model.tokens.n_prefix + longest)
+                facts = [padded_weights(prop, batch, longest, device) for prop in resolved]
+                residues = torch.arange(longest) < torch.tensor([[len(p)] for p in batch])
+                pairs = (residues[:, None, :, None] & residues[:, None, None, :]).to(device)
                 for layer, a in enumerate(output.attentions):
-                    hit = (a[0, :, inner, inner] >= THETA).float()
-                    arcs[layer] += hit.sum((-1, -2)).long()
-                    by_key = hit.sum(1)
+                    hit = a[:, :, inner, inner] >= THETA
+                    hit = (hit if len(batch) == 1 else hit & pairs).float()
+                    arcs[layer] += hit.sum((0, -1, -2)).long()
+                    by_key = hit.sum(2)
                     for p, (over_pairs, fact) in enumerate(facts):
-                        found = (hit.flatten(1) if over_pairs else by_key) @ fact
+                        found = ((hit.flatten(2) if over_pairs else by_key) @ fact).sum(0)
                         if counts[p].shape[-1] != found.shape[-1]:
                             counts[p] = counts[p].repeat(1, 1, found.shape[-1])
                         counts[p][layer] += found
-        return arcs, counts
+        return arcs.cpu(), [count.cpu() for count in counts]
 
     return run
+
+
+def padded_weights(
+    prop: Property, batch: list[Protein], longest: int, device: torch.device
+) -> tuple[bool, Tensor]:
+    """`weights_of` of a batch: [B, L * L, classes] or [B, L, classes], 0 beyond a protein's end."""
+    rows = []
+    for protein in batch:
+        over_pairs, columns = weights_of(prop, protein)
+        missing = longest - len(protein)
+        if over_pairs:
+            square = columns.unflatten(0, (len(protein), len(protein)))
+            rows.append(F.pad(square, (0, 0, 0, missing, 0, missing)).flatten(0, 1))
+        else:
+            rows.append(F.pad(columns, (0, 0, 0, missing)))
+    return over_pairs, torch.stack(rows).to(device)
 
 
 def weights_of(prop: Property, protein: Protein) -> tuple[bool, Tensor]:

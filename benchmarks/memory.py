@@ -17,8 +17,7 @@ import tempfile
 from pathlib import Path
 
 import machine
-
-HEADS, HEAD_SIZE = 20, 64
+from random_models import HEAD_SIZE, HEADS, save_esm
 
 COMMON = """
 import torch
@@ -73,30 +72,6 @@ def grown(code: str, **values: object) -> float:
     return float(done.stdout)
 
 
-def save_model(folder: str, layers: int, head_size: int = HEAD_SIZE) -> None:
-    """A random ESM-2 of 650M's width, with its tokenizer."""
-    from transformers import EsmConfig, EsmModel, EsmTokenizer
-
-    vocabulary = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-"]
-    vocabulary += ["<null_1>", "<mask>"]
-    path = Path(folder) / "vocab.txt"
-    path.write_text("\n".join(vocabulary) + "\n")
-    EsmTokenizer(str(path)).save_pretrained(folder)
-    config = EsmConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=HEADS * head_size,
-        num_hidden_layers=layers,
-        num_attention_heads=HEADS,
-        intermediate_size=4 * HEADS * head_size,
-        position_embedding_type="rotary",
-        max_position_embeddings=1026,
-        token_dropout=True,
-        mask_token_id=len(vocabulary) - 1,
-        pad_token_id=1,
-    )
-    EsmModel(config, add_pooling_layer=False).save_pretrained(folder)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lengths", default="512,1024,2048,4096,8192")
@@ -105,7 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        save_model(folder, arguments.layers)
+        save_esm(folder, arguments.layers)
         print(
             f"MiB; {arguments.layers} layers, {HEADS} heads of size {HEAD_SIZE}, float32, 2 threads"
         )
