@@ -173,7 +173,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="files or folders: FASTA, PDB, mmCIF (all also .gz), TAPE LMDB",
+        help="files or folders: FASTA, PDB, mmCIF, ProteinNet (all also .gz), TAPE LMDB",
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
@@ -244,7 +244,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     )
     reading.add_argument(
         "--format",
-        choices=("fasta", "pdb", "mmcif", "tape"),
+        choices=("fasta", "pdb", "mmcif", "tape", "proteinnet"),
         help="default: told by the name of each file",
     )
     reading.add_argument(
