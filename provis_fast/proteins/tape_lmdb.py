@@ -157,15 +157,16 @@ def _protein(identifier: str, record: Mapping[str, Any], source: str, site_label
     mask = _per_residue(record, "valid_mask", sequence)
     valid = np.ones(len(sequence), bool) if mask is None else mask.astype(bool)
     numbers = None
-    marked = {"sites": site_label, "modifications": "modification"}
-    for key in [key for key in marked if key in record]:
+    for key, label in (("sites", site_label), ("modifications", "modification")):
+        if key not in record:
+            continue
         positions = record.get("positions")
         if positions is None or len(positions) != len(sequence):
             raise InputError(
                 f"'positions' must have one number per residue ({len(sequence)}), "
                 f"got {'none' if positions is None else len(positions)}"
             )
-        labels[marked[key]] = _site_labels(key, record[key], positions, notes)
+        labels[label] = _site_labels(key, record[key], positions, notes)
         numbers = tuple(map(_text, positions))
     structure = _secondary_structure(record, sequence)
     if structure is not None:
