@@ -18,7 +18,7 @@ that it drew. A difference is expected to lie, nineteen times in twenty, within
 
     error = 2 sqrt(V ((1 - k / M) + k / K (1 - K / M))) + reading
 
-where reading is what the published figure cannot tell (see `published`). M is infinite where our
+where reading is what the published figure cannot tell (see `PublishedProperty`). M is infinite where our
 file is not the paper's.
 """
 
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError
-from provis_fast.reproduction.published import (
+from provis_fast.reproduction.published_heads import (
     PUBLISHED_PROTEINS,
     PublishedModel,
     PublishedProperty,

@@ -24,7 +24,7 @@ from provis_fast.reproduction.datasets import (
     draw,
     find,
 )
-from provis_fast.reproduction.published import (
+from provis_fast.reproduction.published_heads import (
     PUBLISHED_PROTEINS,
     PublishedModel,
     published,

@@ -78,12 +78,10 @@ def amino_acid_similarity(
     matrix = substitution_matrices.load("BLOSUM62")
     blosum62 = np.array([[matrix[x, y] for y in AMINO_ACIDS] for x in AMINO_ACIDS], np.float64)
     n = len(AMINO_ACIDS)
-    similarity = np.array(
-        [
-            [np.nan if x == y else correlation(shares[x], shares[y]) for y in range(n)]
-            for x in range(n)
-        ]
-    )
+    similarity = np.full((n, n), np.nan)
+    for x in range(n):
+        for y in range(x):
+            similarity[x, y] = similarity[y, x] = correlation(shares[x], shares[y])
     np.fill_diagonal(blosum62, np.nan)
     pairs = np.triu(np.isfinite(similarity), k=1)
     return AminoAcidSimilarity(

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from provis_fast.compat import PROVIS_RESIDUES
 from provis_fast.reproduction.comparison import Comparison, HeadRow
 from provis_fast.reproduction.experiment import THRESHOLD, whence
-from provis_fast.reproduction.published import PUBLISHED_PROTEINS
+from provis_fast.reproduction.published_heads import PUBLISHED_PROTEINS
 from provis_fast.tables import aligned
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 _NOTHING = "-"
 _CAPTION = (
     "Heads as layer-head, both counted from 1. ours: share of the head's n arcs that fall on the",
-    "property, of heads with more than 100 arcs. error: two standard errors of both draws, with the",
-    "protein as the unit (the paper's taken to vary as ours), and what cannot be read off the",
+    "property, of heads with more than 100 arcs. error: two standard errors of both draws, with",
+    "the protein as the unit (the paper's taken to vary as ours), and what cannot be read off the",
     "published figure; by chance alone one difference in twenty is larger.",
 )
 
@@ -29,14 +30,15 @@ def to_text(outcome: Reproduction) -> str:
 
 
 def _head(outcome: Reproduction) -> Iterator[str]:
+    yield f'"BERTology Meets Biology" with {outcome.model["name"]}'
     yield (
-        f'"BERTology Meets Biology" with {outcome.model["name"]}: arcs of attention >= '
-        f"{THRESHOLD:g}, first 510 residues,"
+        'Counted as the original does (compat="provis"): arcs of attention >= '
+        f"{THRESHOLD:g}, first {PROVIS_RESIDUES} residues."
     )
-    yield f'compat="provis", {outcome.n_proteins:,} proteins a data set, seed {outcome.seed}.'
+    yield f"{outcome.n_proteins:,} proteins of each data set, drawn with seed {outcome.seed}."
     yield ""
     rows = [_data_row(o) for o in outcome.data_sets if o.file is not None]
-    yield from aligned(["data set", "file", "records", "drawn", "analysed", "residues"], rows)
+    yield from aligned(["file", "records", "drawn", "analysed", "residues"], rows, left=1)
     yield ""
     for o in outcome.data_sets:
         yield from _data_notes(o)
@@ -54,7 +56,7 @@ def _head(outcome: Reproduction) -> Iterator[str]:
 def _data_row(o: DataSetOutcome) -> list[str]:
     numbers = (0, 0) if o.result is None else (o.result.analysed, o.result.residues)
     cells = [f"{number:,}" for number in (o.records, o.drawn, *numbers)]
-    return [o.data_set.name, o.file.name, *cells]
+    return [o.file.name, *cells]
 
 
 def _data_notes(o: DataSetOutcome) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         ]
         yield from aligned(["  head", "rank", "ours", "n"], rows, left=1)
         return
-    headings = ["  head", "rank", "published", "ours", "published", "difference", "error"]
+    headings = ["  head", "our rank", "their rank", "ours", "published", "difference", "error"]
     rows = [
         [
             _name(r),
@@ -150,10 +152,8 @@ def _amino_acids(outcome: Reproduction) -> Iterator[str]:
     beside = "none published" if published is None else f"published {published:.3f}"
     if published is not None and not math.isnan(value):
         beside += f", difference {value - published:+.3f}"
-    yield (
-        f"  Pearson correlation {ours} ({beside}), over {similarity.n_pairs} of 190 pairs and "
-        f"{similarity.n_heads} heads"
-    )
+    yield f"  Pearson correlation {ours} ({beside})"
+    yield f"  over {similarity.n_pairs} of 190 pairs of amino acids and {similarity.n_heads} heads"
     yield "  the best head of each, with more than 100 arcs (no published numbers of these):"
     rows = [
         [

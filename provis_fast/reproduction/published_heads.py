@@ -95,7 +95,7 @@ def published(name: str) -> PublishedModel:
     --------
     >>> from provis_fast.reproduction import published
     >>> contact = published("tape-bert").properties["contact"]
-    >>> contact.top_heads[0], round(contact.proportion[11, 3], 4)
+    >>> contact.top_heads[0], contact.proportion[11, 3].round(4).item()
     ((11, 3), 0.4467)
     """
     if name not in PUBLISHED_MODELS:
