@@ -138,6 +138,8 @@ def test_missing_inputs_are_told_and_the_rest_is_done(model, data, tmp_path):
         pf.reproduce(model, tmp_path / "secondary_structure", ["binding_site", "contact"])
     with pytest.raises(pf.errors.InputError, match=r"(?s)nothing can be measured.*LMDB"):
         pf.reproduce(model, tmp_path, "secondary_structure")
+    with pytest.raises(pf.errors.InputError, match="says nothing of it for any protein"):
+        pf.reproduce(model, tmp_path, "modification")
 
 
 def test_what_is_refused(model, data):

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Run the paper's experiment, save it, and show it beside the published numbers."""
     from provis_fast.reproduction import InterruptedReproduction, reproduce
+    from provis_fast.reproduction.experiment import look_for
 
     target = _target(Path(arguments.out), arguments.overwrite)
     _target(storage.partial_folder(arguments.out), arguments.overwrite)
+    chosen = {} if arguments.properties is None else {"properties": arguments.properties}
+    look_for(arguments.data, **chosen)  # before a model is fetched in vain
     from provis_fast.models import load_model
 
     options = {name: getattr(arguments, name) for name in ("device", "dtype", "revision")}
     model = load_model(arguments.model, **options)
-    chosen = {} if arguments.properties is None else {"properties": arguments.properties}
     try:
         with _Progress() as progress:
             outcome = reproduce(

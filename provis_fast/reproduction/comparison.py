@@ -18,8 +18,9 @@ that it drew. A difference is expected to lie, nineteen times in twenty, within
 
     error = 2 sqrt(V ((1 - k / M) + k / K (1 - K / M))) + reading
 
-where reading is what the published figure cannot tell (see `PublishedProperty`). M is infinite where our
-file is not the paper's.
+where reading is what the published figure cannot tell (see `PublishedProperty`). M is infinite
+where our file is not the paper's. The paper's ten best heads are published because they were the
+best of its draw, so that on another draw they tend to be a little lower.
 """
 
 from __future__ import annotations

@@ -243,23 +243,10 @@ def reproduce(
     >>> print(outcome.to_text())  # doctest: +SKIP
     >>> outcome.comparisons["contact"][0].rows[0].difference  # doctest: +SKIP
     """
-    asked = _checked_properties(properties)
     n_proteins = check_integer("proteins", proteins, 1, None)
     seed = check_integer("seed", seed, 0, None)
     named = None if model_name is None else published(model_name)
-    folder = Path(data)
-    if not folder.is_dir():
-        raise InputError("data: expected a folder with the paper's data sets, got none", folder)
-    outcomes = [
-        DataSetOutcome(data_set, tuple(name for name in data_set.properties if name in asked))
-        for data_set in DATA_SETS
-        if set(data_set.properties) & set(asked)
-    ]
-    for outcome in outcomes:
-        outcome.file = find(outcome.data_set, folder)
-        if outcome.file is None:
-            outcome.reason = f"no file of the data set {outcome.data_set.name} in {folder}"
-    _check_something(outcomes)
+    outcomes = look_for(data, properties)
     if not isinstance(model, Model):
         model = load_model(model)
     notes: list[str] = []
@@ -281,6 +268,40 @@ def reproduce(
         raise InterruptedReproduction(made(complete=False)) from None
     _check_something(outcomes)
     return made(complete=True)
+
+
+def look_for(
+    data: str | PathLike[str], properties: str | Iterable[str] = PROPERTIES
+) -> list[DataSetOutcome]:
+    """Find the data sets of some properties, without reading them; see `reproduce`.
+
+    Returns
+    -------
+    list of DataSetOutcome
+        Those without a file have the reason.
+
+    Raises
+    ------
+    ArgumentError
+        A property that is none of the paper's.
+    InputError
+        There is no such folder, or none of the data sets in it.
+    """
+    asked = _checked_properties(properties)
+    folder = Path(data)
+    if not folder.is_dir():
+        raise InputError("data: expected a folder with the paper's data sets, got none", folder)
+    outcomes = [
+        DataSetOutcome(data_set, tuple(name for name in data_set.properties if name in asked))
+        for data_set in DATA_SETS
+        if set(data_set.properties) & set(asked)
+    ]
+    for outcome in outcomes:
+        outcome.file = find(outcome.data_set, folder)
+        if outcome.file is None:
+            outcome.reason = f"no file of the data set {outcome.data_set.name} in {folder}"
+    _check_something(outcomes)
+    return outcomes
 
 
 def _run(
@@ -346,13 +367,19 @@ def _published_of(
 
 
 def _check_something(outcomes: Iterable[DataSetOutcome]) -> None:
-    """InputError where no data set can be, or has been, analysed."""
-    outcomes = list(outcomes)
-    if any(outcome.reason is None for outcome in outcomes):
-        return
+    """InputError where nothing can be, or nothing has been, measured."""
     lines = ["nothing can be measured:"]
     for outcome in outcomes:
-        lines += [f"  {', '.join(outcome.properties)}: {outcome.reason}", *whence(outcome)]
+        if outcome.reason is None and outcome.result is None:
+            return  # still to come
+        missing = dict(outcome.missing())
+        if len(missing) < len(outcome.properties):
+            return
+        for reason in dict.fromkeys(missing.values()):
+            lines.append(
+                f"  {', '.join(name for name in missing if missing[name] == reason)}: {reason}"
+            )
+        lines += whence(outcome)
     raise InputError("\n".join(lines))
 
 
