@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Separation,
     )
     from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
 
@@ -54,6 +55,7 @@ __all__ = [
     "merge",
     "ops",
     "reference",
+    "reproduce",
 ]
 
 __version__ = "0.1.0"
@@ -81,6 +83,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Separation": ("provis_fast.properties", "Separation"),
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
     "merge": ("provis_fast.merging", "merge"),
+    "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
 }
 

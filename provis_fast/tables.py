@@ -273,16 +273,24 @@ def caption(result: HeadStatistics) -> str:
 def to_text(result: HeadStatistics, k: int = 5) -> str:
     """The heads that most favour each property, as a table for a terminal."""
     headings, rows = headings_and_rows(result, k)
+    return "\n".join(aligned(headings, rows))
+
+
+def aligned(headings: list[str], rows: list[list[str]], left: int = 2) -> list[str]:
+    """Lines of a table for a terminal: headings, a rule, rows.
+
+    The first `left` columns begin at the left, the others end at the right.
+    """
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
     def line(cells: list[str]) -> str:
         padded = [
-            cell.ljust(width) if number < 2 else cell.rjust(width)
+            cell.ljust(width) if number < left else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return "  ".join(padded).rstrip()
 
-    return "\n".join([line(headings), line(["-" * width for width in widths]), *map(line, rows)])
+    return [line(headings), line(["-" * width for width in widths]), *map(line, rows)]
 
 
 def to_html(result: HeadStatistics, k: int = 3) -> str:

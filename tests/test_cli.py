@@ -355,7 +355,7 @@ def test_a_result_that_came_meanwhile_is_left_alone(engine, fasta, tmp_path, cap
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interruption_waits_for_the_files(number):
     usual = signal.getsignal(number)
-    with output._uninterrupted():
+    with output.uninterrupted():
         signal.raise_signal(number)
     assert signal.getsignal(number) is usual
 

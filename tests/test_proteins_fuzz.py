@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from structure_text import chain, cif_text, pdb_text, seqres
+from test_proteins_proteinnet import record_text
 from test_proteins_tape import site_record, write_lmdb
 
 from provis_fast.errors import InputError
@@ -35,6 +36,9 @@ WHOLE = {
     "pdb": PDB,
     "mmcif": CIF,
     "tape": RECORD,
+    "proteinnet": "".join(
+        record_text(name, secondary="HHELT") for name in ("one", "two", "three")
+    ).encode(),
 }
 
 
@@ -83,7 +87,8 @@ def read_all(path) -> tuple[int, int]:
 def write(folder, kind: str, data: bytes):
     if kind == "tape":
         return write_lmdb(folder / "a.lmdb", [data, site_record(id="whole")])
-    path = folder / {"fasta": "a.fa", "gzip": "a.fa.gz", "pdb": "a.pdb", "mmcif": "a.cif"}[kind]
+    names = {"fasta": "a.fa", "gzip": "a.fa.gz", "pdb": "a.pdb", "mmcif": "a.cif"}
+    path = folder / names.get(kind, f"a.{kind}")
     path.write_bytes(data)
     return path
 

@@ -52,6 +52,17 @@ def test_the_name_tells_what_sites_are(tmp_path):
     assert list(protein.labels) == ["active_site"]
 
 
+def test_modifications_have_a_key_of_their_own(tmp_path):
+    record = site_record(modifications=[4, 9, 77])
+    del record["sites"]
+    (protein,) = load_proteins(write_lmdb(tmp_path / "a.lmdb", [record]))
+    assert {n: a.tolist() for n, a in protein.labels.items()} == {"modification": [1, 0, 0, 1, 0]}
+    assert protein.notes == ("modifications that are not among the positions: ['77']",)
+    (protein,) = load_proteins(write_lmdb(tmp_path / "b.lmdb", [site_record(modifications=[4])]))
+    assert protein.labels["binding_site"].tolist() == [0, 1, 1, 0, 1]
+    assert protein.labels["modification"].tolist() == [1, 0, 0, 0, 0]
+
+
 def test_a_site_without_a_position_is_noted(tmp_path):
     path = write_lmdb(tmp_path / "a.lmdb", [site_record(sites=[5, 338])])
     (protein,) = load_proteins(path)

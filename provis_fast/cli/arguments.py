@@ -20,6 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
 #: Made by ``provis-fast demo`` and its own: what stands there is replaced.
 DEMO_FOLDER = "provis_fast_demo"
+REPRODUCTION_FOLDER = "provis_fast_reproduction"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_analyze(commands)
     _add_merge(commands)
+    _add_reproduce(commands)
     _add_doctor(commands)
     _add_benchmark(commands)
     return parser
@@ -132,7 +134,10 @@ def _at_least(text: str, least: int, most: int | None = None) -> int:
     return number
 
 
-def _add_out(command: argparse.ArgumentParser, default: str | None = None) -> None:
+def _add_out(
+    command: argparse.ArgumentParser, default: str | None = None, replaced: bool = True
+) -> None:
+    """--out and --overwrite; `replaced`: whether what stands in the default folder always is."""
     command.add_argument(
         "--out",
         type=folder,
@@ -145,7 +150,7 @@ def _add_out(command: argparse.ArgumentParser, default: str | None = None) -> No
         "--overwrite",
         action="store_true",
         help="replace an earlier result in DIR"
-        + (f" (always done in {default})" if default else ""),
+        + (f" (always done in {default})" if default and replaced else ""),
     )
 
 
@@ -173,7 +178,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="files or folders: FASTA, PDB, mmCIF (all also .gz), TAPE LMDB",
+        help="files or folders: FASTA, PDB, mmCIF, ProteinNet (all also .gz), TAPE LMDB",
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
@@ -244,7 +249,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     )
     reading.add_argument(
         "--format",
-        choices=("fasta", "pdb", "mmcif", "tape"),
+        choices=("fasta", "pdb", "mmcif", "tape", "proteinnet"),
         help="default: told by the name of each file",
     )
     reading.add_argument(
@@ -252,7 +257,11 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         choices=("binding_site", "modification"),
         help="what the sites of a TAPE data set are (default: told by its name)",
     )
-    running = analyze.add_argument_group("running")
+    _add_running(analyze)
+
+
+def _add_running(command: argparse.ArgumentParser) -> None:
+    running = command.add_argument_group("running")
     running.add_argument("--device", default="auto", help="cpu, cuda, or auto: the CPU (default)")
     running.add_argument("--dtype", default="float32", help="default: float32")
     running.add_argument("--revision", help="revision of a model on the hub")
@@ -281,6 +290,51 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="also take results that hold the same proteins, which then count twice",
     )
+
+
+def _add_reproduce(commands: argparse._SubParsersAction) -> None:
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="the experiment of the paper, beside its published numbers",
+        description='The experiment of "BERTology Meets Biology" for a model, each property on the '
+        "paper's data set for it, beside the published numbers.",
+        epilog="Exit status: 0 all of it done; 2 bad usage, or nothing could be measured; 3 a part "
+        "could not be measured, or some proteins failed; 130 interrupted, DIR.partial written.",
+    )
+    reproduce.add_argument("model", metavar="MODEL", help="as for analyze")
+    reproduce.add_argument(
+        "data",
+        metavar="DATA",
+        help="folder with the data sets of TAPE and provis: proteinnet, secondary_structure, "
+        "binding_sites, protein_modifications",
+    )
+    _add_out(reproduce, REPRODUCTION_FOLDER, replaced=False)
+    reproduce.add_argument(
+        "--proteins",
+        type=positive,
+        default=5000,
+        metavar="N",
+        help="drawn from each data set (default: %(default)s)",
+    )
+    reproduce.add_argument(
+        "--seed",
+        type=not_negative,
+        default=123,
+        metavar="N",
+        help="of the draw (default: %(default)s)",
+    )
+    reproduce.add_argument(
+        "--properties",
+        type=names,
+        metavar="NAME,...",
+        help="of contact,amino_acid,secondary_structure,binding_site,modification (default: all)",
+    )
+    reproduce.add_argument(
+        "--model-name",
+        choices=("tape-bert", "prot_bert", "prot_bert_bfd", "prot_albert", "prot_xlnet"),
+        help="the published model to compare with (default: told by MODEL)",
+    )
+    _add_running(reproduce)
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:

@@ -67,7 +67,7 @@ def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
     try:
         if not overwrite and (folder / "manifest.json").exists():
             raise ResultError(f"{folder}: another result has been written there meanwhile")
-        with _uninterrupted():
+        with uninterrupted():
             storage.save(result, folder)
     except ResultError as error:
         try:
@@ -84,7 +84,7 @@ def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Ctrl-C, pressed once more, waits until the result is safe; so does SIGTERM."""
     if threading.current_thread() is not threading.main_thread():  # which alone may do this
         yield

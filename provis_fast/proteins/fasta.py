@@ -53,13 +53,14 @@ def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
         If the file cannot be opened, is empty, or does not begin with a header.
     """
     try:
-        with _open(path) as stream:
+        with open_text(path) as stream:
             yield from _records(stream, path, source)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
-def _open(path: Path) -> BinaryIO:
+def open_text(path: Path) -> BinaryIO:
+    """Open a file for reading, compressed (gzip) or not, whatever its name."""
     with path.open("rb") as stream:
         compressed = stream.read(2) == GZIP_MAGIC
     if compressed or path.name.lower().endswith(".gz"):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from provis_fast.errors import InputError
+from provis_fast.proteins.proteinnet import looks_like_proteinnet
 from provis_fast.proteins.record import Protein
 
-Format = Literal["fasta", "pdb", "mmcif", "tape"]
+Format = Literal["fasta", "pdb", "mmcif", "tape", "proteinnet"]
 
 _SUFFIXES: dict[str, Format] = {
     ".fa": "fasta",
@@ -23,8 +24,9 @@ _SUFFIXES: dict[str, Format] = {
     ".cif": "mmcif",
     ".mmcif": "mmcif",
     ".lmdb": "tape",
+    ".proteinnet": "proteinnet",
 }
-FORMATS = ("fasta", "pdb", "mmcif", "tape")
+FORMATS = ("fasta", "pdb", "mmcif", "tape", "proteinnet")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
     kind = file_format or _format_of(path, None)
     if kind is None:
         raise InputError(
-            f"unknown kind of file: expected {' '.join(_SUFFIXES)} (also .gz); "
+            f"unknown kind of file: expected {' '.join(_SUFFIXES)} (also .gz), or ProteinNet's "
+            "text; "
             "say which it is with format= (--format)",
             path,
         )
@@ -124,7 +127,11 @@ def _is_lmdb_folder(path: Path) -> bool:
 
 
 def _format_of(path: Path, file_format: Format | None) -> Format | None:
-    """Tell the format from the name; a stated format chooses, in a folder, what is read as such."""
+    """Tell the format from the name; a stated format chooses, in a folder, what is read as such.
+
+    ProteinNet's own files have names without a suffix ("training_30"): they are told by how they
+    begin.
+    """
     if path.is_dir():
         known: Format | None = "tape"
     else:
@@ -132,4 +139,6 @@ def _format_of(path: Path, file_format: Format | None) -> Format | None:
         known = _SUFFIXES.get(Path(name).suffix)
         if known == "tape" and name != path.name.lower():
             known = None  # an LMDB is mapped into memory, it cannot be compressed
+        if known is None and path.is_file() and looks_like_proteinnet(path):
+            known = "proteinnet"
     return known if file_format in (None, known) else None

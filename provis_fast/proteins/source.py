@@ -12,6 +12,7 @@ from typing import Any, Literal
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.fasta import read_fasta
 from provis_fast.proteins.inputs import FORMATS, Format, InputFile, find, told_apart
+from provis_fast.proteins.proteinnet import FIRST_SECTION, read_proteinnet
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.structure import read_structure
 from provis_fast.proteins.tape_lmdb import count_tape, data_file, read_tape_lmdb
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 Unique = Literal["auto", "sequence", "none"]
 
 _STRUCTURES = ("pdb", "mmcif")
+_FIRST_LINE = {"fasta": b">", "proteinnet": FIRST_SECTION}  # how each record begins
 _IN_MEMORY = "memory"
 
 
@@ -50,10 +52,10 @@ class ProteinSource:
     def __length_hint__(self) -> int:
         """About how many records the input has.
 
-        Plain FASTA files and TAPE data sets are counted by `digests`, on its way. How many chains a
-        structure has, or how many records a compressed file, shows when it is read: those still to
-        be read are taken for as long as those that `records` has read; before the first, nothing is
-        known.
+        Plain FASTA and ProteinNet files and TAPE data sets are counted by `digests`, on its way.
+        How many chains a structure has, or how many records a compressed file, shows when it is
+        read: those still to be read are taken for as long as those that `records` has read; before
+        the first, nothing is known.
         """
         counts = [
             1 if isinstance(item, Protein) else self._counts.get(item.path) for item in self._inputs
@@ -169,6 +171,8 @@ class ProteinSource:
             return read_fasta(item.path, item.name)
         if item.format == "tape":
             return read_tape_lmdb(item.path, item.name, self._site_label)
+        if item.format == "proteinnet":
+            return read_proteinnet(item.path, item.name)
         return read_structure(item.path, item.name, item.format)
 
 
@@ -186,9 +190,10 @@ def load_proteins(
     inputs : path, or iterable of paths and Protein objects
         An iterable is gone through at once, and its Protein objects are kept in memory.
         Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
-        also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb). Folders are
+        also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb); ProteinNet
+        text files (.proteinnet, or any other suffix or none: told by their first line). Folders are
         searched with their sub-folders, in sorted order.
-    format : {"fasta", "pdb", "mmcif", "tape"}, optional
+    format : {"fasta", "pdb", "mmcif", "tape", "proteinnet"}, optional
         Format of all files; by default it is told from each file's name.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
@@ -278,15 +283,16 @@ def _once(
 def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
     """What identifies a file, and how many records it has where that is cheap to tell."""
     path = data_file(item.path)
-    by_line = item.format == "fasta" and path.suffix.lower() != ".gz"
+    by_line = item.format in _FIRST_LINE and path.suffix.lower() != ".gz"
+    first_line = b"\n" + _FIRST_LINE.get(item.format, b"")
     digest, records, before = hashlib.sha256(), 0, b"\n"
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
                 if by_line:
-                    records += (before + chunk).count(b"\n>")
-                    before = chunk[-1:]
+                    records += (before + chunk).count(first_line)
+                    before = (before + chunk)[1 - len(first_line) :]
         size = path.stat().st_size
     except OSError as error:
         why = f"cannot be read: {error.strerror or error}"

@@ -6,9 +6,10 @@ The data base holds ``num_examples`` and one pickled dictionary per record under
 ===============================  ===================================================================
 ``primary``                      the sequence (required)
 ``id``                           identifier; the record's number where it has none
-``positions``, ``sites``         provis' binding sites and protein modifications. ``sites`` are
-                                 residue numbers to be looked up in ``positions`` (one number per
-                                 residue, repeats allowed); they are not indices into ``primary``
+``positions``, ``sites``         provis' binding sites. ``sites`` are residue numbers to be looked
+                                 up in ``positions`` (one number per residue, repeats allowed); they
+                                 are not indices into ``primary``
+``modifications``                provis' protein modifications, residue numbers like ``sites``
 ``ss3``, ``ss8``                 secondary structure; as in provis, class 3 (other) where ``ss8`` is
                                  7 (blank), else ``ss3`` (0 helix, 1 strand, 2 turn or bend)
 ``tertiary``, ``valid_mask``     C-alpha coordinates in Angstrom (ProteinNet) and where they are
@@ -49,8 +50,8 @@ def data_file(path: Path) -> Path:
 def site_label_of(source: str) -> str:
     """Return the label that ``sites`` stand for, from the name of a data set.
 
-    provis' two data sets have the same keys; they differ in name alone
-    (``binding_site_valid.lmdb``, ``protein_modification_valid.lmdb``).
+    provis' modifications have a key of their own, but a data set made after its binding sites may
+    tell them by its name alone (``protein_modification_valid.lmdb``).
     """
     return "modification" if "modif" in source.lower() else "binding_site"
 
@@ -156,14 +157,16 @@ def _protein(identifier: str, record: Mapping[str, Any], source: str, site_label
     mask = _per_residue(record, "valid_mask", sequence)
     valid = np.ones(len(sequence), bool) if mask is None else mask.astype(bool)
     numbers = None
-    if "sites" in record:
+    for key, label in (("sites", site_label), ("modifications", "modification")):
+        if key not in record:
+            continue
         positions = record.get("positions")
         if positions is None or len(positions) != len(sequence):
             raise InputError(
                 f"'positions' must have one number per residue ({len(sequence)}), "
                 f"got {'none' if positions is None else len(positions)}"
             )
-        labels[site_label] = _site_labels(record["sites"], positions, notes)
+        labels[label] = _site_labels(key, record[key], positions, notes)
         numbers = tuple(map(_text, positions))
     structure = _secondary_structure(record, sequence)
     if structure is not None:
@@ -204,11 +207,11 @@ def _per_residue(record: Mapping[str, Any], key: str, sequence: str) -> np.ndarr
     return array
 
 
-def _site_labels(sites: Any, positions: Any, notes: list[str]) -> np.ndarray:
+def _site_labels(key: str, sites: Any, positions: Any, notes: list[str]) -> np.ndarray:
     wanted = set(sites)
     missing = wanted.difference(positions)
     if missing:
-        notes.append(f"sites that are not among the positions: {sorted(map(str, missing))}")
+        notes.append(f"{key} that are not among the positions: {sorted(map(str, missing))}")
     return np.fromiter((p in wanted for p in positions), np.int16, len(positions))
 
 
