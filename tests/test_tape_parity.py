@@ -19,8 +19,7 @@ THRESHOLD = 0.1
 LENGTHS = (1, 2, 37, 120, 233)
 
 
-@pytest.fixture(scope="module")
-def original():
+def random_model(kind: str):
     config = tape.ProteinBertConfig(
         hidden_size=64,
         num_hidden_layers=4,
@@ -29,7 +28,12 @@ def original():
         output_attentions=True,
     )
     torch.manual_seed(0)
-    return tiny_models.sharpen(tape.ProteinBertModel(config).eval())
+    return tiny_models.sharpen(getattr(tape, kind)(config).eval())
+
+
+@pytest.fixture(scope="module")
+def original():
+    return random_model("ProteinBertModel")
 
 
 @pytest.fixture
@@ -76,6 +80,19 @@ def test_attention(original, folder, sequences, dtype):
     finally:
         original.float()
     assert difference < (1e-6 if dtype == "float32" else 1e-13)
+
+
+def test_checkpoint_of_a_model_with_a_head(sequences, tmp_path):
+    """As the published one, a language model."""
+    headed = random_model("ProteinBertForMaskedLM")
+    headed.save_pretrained(str(tmp_path))
+    model = load_model(tmp_path)
+    model.module.set_attn_implementation("eager")
+    inputs = model.inputs([model.tokens.encode(sequences[-1])])
+    with torch.no_grad():
+        found = torch.cat(model.module(**inputs, output_attentions=True).attentions)
+    expected = attention(headed, sequences[-1])
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6, rtol=0)
 
 
 def test_arcs(original, folder, sequences):
