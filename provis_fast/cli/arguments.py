@@ -111,6 +111,13 @@ def folder(text: str) -> str:
     return text
 
 
+def model(text: str) -> str:
+    """The name of a model."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name or folder of a model, got ''")
+    return text
+
+
 def _positive_number(text: str, what: str) -> float:
     try:
         number = float(text)
@@ -173,7 +180,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         epilog="Exit status: 0 all analysed or skipped by a stated option; 2 bad usage or no "
         "usable input; 3 finished, some proteins failed; 130 interrupted, DIR.partial written.",
     )
-    analyze.add_argument("model", metavar="MODEL", help="hub name, local folder, or antiberty")
+    analyze.add_argument("model", metavar="MODEL", help="short name, hub name or folder")
     analyze.add_argument(
         "inputs",
         metavar="INPUT",
@@ -263,7 +270,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
 def _add_running(command: argparse.ArgumentParser) -> None:
     running = command.add_argument_group("running")
     running.add_argument("--device", default="auto", help="cpu, cuda, or auto: the CPU (default)")
-    running.add_argument("--dtype", default="float32", help="default: float32")
+    running.add_argument(
+        "--dtype", default="float32", help="auto: the checkpoint's (default: float32)"
+    )
     running.add_argument("--revision", help="revision of a model on the hub")
     running.add_argument("--threads", type=threads, metavar="N", help="default: as torch chooses")
     running.add_argument(
@@ -338,11 +347,15 @@ def _add_reproduce(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
-    commands.add_parser(
+    doctor = commands.add_parser(
         "doctor",
-        help="versions, instruction set, threads, parts built",
+        help="versions, instruction set, threads, parts built; one model",
         description="Say what is installed here, what was built and what will be used.",
     )
+    doctor.add_argument(
+        "--model", type=model, metavar="MODEL", help="instead, load this model and describe it"
+    )
+    doctor.add_argument("--revision", help="revision of a model on the hub")
 
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:

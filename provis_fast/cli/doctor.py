@@ -13,7 +13,10 @@ from provis_fast.cli import OK, UNUSABLE
 from provis_fast.errors import ProvisError
 
 #: Distribution -> what it is needed for; the optional ones.
-_OPTIONAL = {"antiberty": 'pip install "provis_fast[demo]"'}
+_OPTIONAL = {
+    "antiberty": 'pip install "provis_fast[demo]"',
+    "sentencepiece": 'pip install "provis_fast[sentencepiece]"',
+}
 _REQUIRED = (
     "torch",
     "transformers",
@@ -29,7 +32,14 @@ _REQUIRED = (
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is installed, built and used; exit status 2 where something needed is missing."""
+    """Print what is installed, built and used; exit status 2 where something needed is missing.
+
+    With ``--model``, print what is known of that model instead.
+    """
+    if arguments.model is not None:
+        from provis_fast.cli import doctor_model
+
+        return doctor_model.run(arguments.model, arguments.revision)
     problems: list[str] = []
     _line("provis_fast", f"{__version__} in {os.path.dirname(versions.__file__)}")
     _line("python", f"{platform.python_version()} in {sys.prefix}")

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from provis_fast.errors import ModelError
+from provis_fast.models.names import ELSEWHERE, supported
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,7 @@ _TEXT_FILES = {".json", ".txt", ".model"}
 _WEIGHTS = (".safetensors", ".bin")  # the first kind that a repository has is taken
 
 
-def fetch(
-    name: str, revision: str | None = None, known_names: tuple[str, ...] = ()
-) -> tuple[Path, str | None]:
+def fetch(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     """Folder with a model's config, tokenizer and weights.
 
     The hub is asked once, without retries: transformers would try each file six times over half a
@@ -39,8 +38,6 @@ def fetch(
         ``owner/model`` or ``model``.
     revision : str, optional
         Branch, tag or commit.
-    known_names : tuple of str
-        Names that need no hub, for the message.
 
     Returns
     -------
@@ -58,7 +55,7 @@ def fetch(
     except Exception as error:  # the client's network errors have no base class in common
         if (refusal := _refusal(name, revision, error)) is not None:
             raise refusal from error
-        return _cached(name, revision, error, known_names)
+        return _cached(name, revision, error)
 
     wanted = _wanted([sibling.rfilename for sibling in info.siblings or ()])
     if not any(path.endswith(_WEIGHTS) for path in wanted):
@@ -78,7 +75,9 @@ def fetch(
 def _refusal(name: str, revision: str | None, error: Exception) -> ModelError | None:
     """What to tell the user if the hub was reached and said no."""
     if isinstance(error, HFValidationError):
-        return ModelError(f"{name!r} is neither a folder nor a possible hub name: {error}")
+        return ModelError(
+            f"{name!r} is neither a folder nor a possible hub name: {error}. {supported()}"
+        )
     if isinstance(error, RevisionNotFoundError):
         return ModelError(f"{name} has no revision {revision!r} on the hub")
     if isinstance(error, GatedRepoError):
@@ -88,7 +87,8 @@ def _refusal(name: str, revision: str | None, error: Exception) -> ModelError | 
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(
             f"there is no folder {name} and no model of that name on the hub that you may read: "
-            "check the spelling, or log in with `hf auth login` if it is private"
+            "check the spelling, or log in with `hf auth login` if it is private. "
+            f"{supported()}"
         )
     return None
 
@@ -104,9 +104,7 @@ def _wanted(paths: list[str]) -> list[str]:
     return wanted
 
 
-def _cached(
-    name: str, revision: str | None, error: Exception, known_names: tuple[str, ...]
-) -> tuple[Path, str | None]:
+def _cached(name: str, revision: str | None, error: Exception) -> tuple[Path, str | None]:
     config = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
     if isinstance(config, str):
         folder = Path(config).parent
@@ -118,5 +116,5 @@ def _cached(
         f"there is no folder {name}, and no copy of a model of that name in the cache; the hub "
         f"cannot be reached ({type(error).__name__}: {error}). Check the connection (and the "
         "variable HF_HUB_OFFLINE), or download the model elsewhere and give the path of its "
-        f"folder; without a hub there is: {', '.join(known_names)}"
+        f"folder; without a hub there is: {', '.join(ELSEWHERE)}. {supported()}"
     ) from error

@@ -7,6 +7,7 @@ import inspect
 import logging
 import pickle
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +17,17 @@ import torch
 from transformers import (
     MODEL_MAPPING,
     AutoConfig,
-    AutoTokenizer,
-    BertTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
 from provis_fast._kernels import CUDA_BUILT
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import hub
+from provis_fast.models import hub, names, tape
 from provis_fast.models.families import FAMILIES, family_of
 from provis_fast.models.model import UNUSED_PARTS, Model
+from provis_fast.models.tokenizers import load_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +43,11 @@ DTYPES = {
 class _Files:
     """Where a model's files lie."""
 
+    name: str
     folder: Path
     vocabulary: Path | None = None  # of a BERT tokenizer; else the folder holds a whole tokenizer
     revision: str | None = None
+    tape: tape.Checkpoint | None = None  # instead of all that, but for the name
 
 
 def _antiberty() -> _Files:
@@ -55,18 +56,15 @@ def _antiberty() -> _Files:
     places = list(spec.submodule_search_locations or ()) if spec else []
     for place in places:
         trained = Path(place) / "trained_models"
-        files = _Files(trained / "AntiBERTy_md_smooth", trained / "vocab.txt")
-        if (files.folder / "config.json").is_file() and files.vocabulary.is_file():
+        vocabulary = trained / "vocab.txt"
+        files = _Files("antiberty", trained / "AntiBERTy_md_smooth", vocabulary)
+        if (files.folder / "config.json").is_file() and vocabulary.is_file():
             return files
     raise ModelError(
         "the weights of AntiBERTy are part of the package antiberty, which is "
         f"{'installed without them' if places else 'not installed'}: "
         'pip install "provis_fast[demo]" (or pip install antiberty==0.1.3)'
     )
-
-
-#: Names that are neither folders nor hub ids -> function that finds the files.
-KNOWN_NAMES = {"antiberty": _antiberty}
 
 
 def load_model(
@@ -82,13 +80,18 @@ def load_model(
     ----------
     name_or_path : str or path
         A folder with a transformers model and its tokenizer, the name of one on the Hugging Face
-        hub (``"facebook/esm2_t6_8M_UR50D"``), or ``"antiberty"`` for the weights of the installed
-        package of that name.
+        hub (``"facebook/esm2_t6_8M_UR50D"``), or a short name (``"esm2_t6_8M"``; all of them are in
+        `names.REPOSITORIES`). ``"antiberty"`` takes the weights of the installed package of that
+        name. For TapeBert, a folder as tape-proteins writes it, or a tar archive of one;
+        ``"tape-bert"`` takes what the environment variable ``PROVIS_FAST_TAPE_BERT`` names, else
+        what tape-proteins has downloaded.
     device : str or torch.device
         ``"auto"``: the CPU. ``"cuda"``: a GPU, where the kernels for it were built; these have
         never run on one yet, so compare with the CPU's results, and please report them.
     dtype : str or torch.dtype
-        ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``.
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` for that of the
+        checkpoint. Weights that are not converted are mapped from their files, not copied; others
+        are converted one at a time.
     revision : str, optional
         Branch, tag or commit, for a hub name.
 
@@ -111,39 +114,55 @@ def load_model(
         )
     torch_device = _device(device)
     torch_dtype = _dtype(dtype)
-    name = str(name_or_path)
-    files = _find(name_or_path, revision)
-    logger.info("loading %s from %s", name, files.folder)
-    with _quiet_transformers():
-        module = _load_encoder(name, files.folder, torch_dtype)
-        tokenizer = _load_tokenizer(name, files)
+    with tempfile.TemporaryDirectory(prefix="provis_fast-") as unpacked:
+        files = _find(name_or_path, revision, Path(unpacked))
+        name = files.name
+        logger.info("loading %s from %s", name, files.folder)
+        with _quiet_transformers():
+            module = _load_encoder(name, files.folder, torch_dtype, files.tape)
+            if files.tape is not None:
+                tokens = tape.token_table(name)
+            else:
+                tokens = load_tokens(name, files.folder, files.vocabulary)
+    if module.dtype not in DTYPES.values():
+        raise ModelError(
+            f"{name}: its checkpoint is of dtype {module.dtype}, which cannot be computed with: "
+            f"give dtype as one of {', '.join(DTYPES)}"
+        )
     module.requires_grad_(False).eval().to(torch_device)
-    return Model(module, tokenizer, name, files.revision)
+    return Model(module, tokens, name, files.revision)
 
 
-def _find(name_or_path: str | Path, revision: str | None) -> _Files:
+def _find(name_or_path: str | Path, revision: str | None, unpacked: Path) -> _Files:
+    """A model's files; those of an archive are put into `unpacked`."""
     name = str(name_or_path)
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return _Files(folder)
+        return _Files(name, folder, tape=tape.in_folder(name, folder))
     if folder.exists():
-        raise ModelError(f"{name} is a file; expected a folder with config.json and weights")
-    if name in KNOWN_NAMES:
-        return KNOWN_NAMES[name]()
+        if not folder.name.endswith(tape.ARCHIVES):
+            raise ModelError(
+                f"{name} is a file; expected a folder with config.json and weights, or an archive "
+                f"of TapeBert ({', '.join(tape.ARCHIVES)})"
+            )
+        return _Files(name, folder, tape=tape.in_archive(name, folder, unpacked))
     if isinstance(name_or_path, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}")
-    snapshot, commit = hub.fetch(name, revision, known_names=tuple(KNOWN_NAMES))
-    return _Files(snapshot, revision=commit)
+    known = names.elsewhere(name)
+    if known == "antiberty":
+        return _antiberty()
+    if known == "tape-bert":
+        checkpoint = tape.find(known, unpacked)
+        return _Files(known, checkpoint.weights.parent, tape=checkpoint)
+    repository = names.repository_of(name) or name
+    snapshot, commit = hub.fetch(repository, revision)
+    return _Files(repository, snapshot, revision=commit)
 
 
-def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{name}: cannot read config.json in {folder}: {_first_line(error)}. Expected a "
-            f"transformers model of one of the types {', '.join(sorted(FAMILIES))}"
-        ) from error
+def _load_encoder(
+    name: str, folder: Path, dtype: torch.dtype | str, checkpoint: tape.Checkpoint | None
+) -> PreTrainedModel:
+    config = _load_config(name, folder) if checkpoint is None else checkpoint.config
     if type(config) not in MODEL_MAPPING:
         raise ModelError(f"{name}: transformers has no encoder for type {config.model_type!r}")
     model_class = MODEL_MAPPING[type(config)]
@@ -152,9 +171,11 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
     options = {}
     if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False
+    if checkpoint is not None:
+        options["state_dict"] = tape.read_weights(name, checkpoint)
     try:
         module, report = model_class.from_pretrained(
-            folder,
+            folder if checkpoint is None else None,
             config=config,
             dtype=dtype,
             weights_only=True,
@@ -194,6 +215,16 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
     return module
 
 
+def _load_config(name: str, folder: Path) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name}: cannot read config.json in {folder}: {_first_line(error)}. Expected a "
+            f"transformers model of one of the types {', '.join(sorted(FAMILIES))}"
+        ) from error
+
+
 def _check_depth(
     name: str, folder: Path, config: PreTrainedConfig, unexpected: Iterable[str]
 ) -> None:
@@ -206,31 +237,6 @@ def _check_depth(
             f"{name}: the weights in {folder} have at least {beyond + 1} layers, config.json says "
             f"num_hidden_layers={layers}; take both from one and the same model"
         )
-
-
-def _load_tokenizer(name: str, files: _Files) -> PreTrainedTokenizerBase:
-    folder = files.folder
-    if files.vocabulary is None and not _has_vocabulary(folder):
-        found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise ModelError(
-            f"{name}: there is no tokenizer in {folder}: expected vocab.txt or tokenizer.json, and "
-            f"tokenizer_config.json, got {found}. Put the model's own tokenizer files there"
-        )
-    try:
-        if files.vocabulary is not None:
-            return BertTokenizer(vocab=str(files.vocabulary), do_lower_case=False)
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # ImportError, OSError, ValueError, TypeError, by missing file
-        raise ModelError(
-            f"{name}: cannot load a tokenizer from {folder}: {_first_line(error)}. Put the "
-            "model's own tokenizer files (vocab.txt or tokenizer.json, tokenizer_config.json) there"
-        ) from error
-
-
-def _has_vocabulary(folder: Path) -> bool:
-    """Without any of these files transformers would make up a tokenizer that knows no letter."""
-    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-    return any(any(folder.glob(name)) for name in names)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -259,10 +265,12 @@ def _device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype) -> torch.dtype | str:
+    if isinstance(dtype, str) and dtype == "auto":
+        return dtype
     found = DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
     if found not in DTYPES.values():
-        raise ArgumentError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+        raise ArgumentError(f"dtype: expected one of {', '.join(DTYPES)} or 'auto', got {dtype!r}")
     return found
 
 

@@ -51,7 +51,7 @@ class Model:
     ----------
     module : transformers.PreTrainedModel
         An encoder, with or without a head; it is not changed.
-    tokenizer : transformers.PreTrainedTokenizerBase
+    tokenizer : transformers.PreTrainedTokenizerBase or TokenTable
     name : str
     revision : str, optional
         Commit of the hub repository it came from.
@@ -80,7 +80,7 @@ class Model:
     def __init__(
         self,
         module: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | TokenTable,
         name: str,
         revision: str | None = None,
     ):
@@ -89,7 +89,8 @@ class Model:
         self.name = name
         self.family = routing.family.name
         self.module = routing.encoder
-        self.tokens = TokenTable.from_tokenizer(tokenizer, name)
+        given = isinstance(tokenizer, TokenTable)
+        self.tokens = tokenizer if given else TokenTable.from_tokenizer(tokenizer, name)
         self.n_layers = routing.n_layers
         self.n_heads = routing.n_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // self.n_heads

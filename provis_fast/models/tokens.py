@@ -7,6 +7,7 @@ asking the model's own tokenizer, and checked against it, when the model is load
 
 from __future__ import annotations
 
+import logging
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from provis_fast.proteins.record import AMINO_ACIDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 #: Letters for residues that are unknown, ambiguous or rare. Where a vocabulary lacks one it becomes
 #: the model's own unknown token; any other letter that it lacks is an error.
@@ -40,6 +43,9 @@ class TokenTable:
         Name of the model, for messages.
     without_token : frozenset of str
         Letters for which the model's unknown token stands.
+    split : frozenset of str
+        Those of them that the tokenizer itself would cut into several tokens, and so make a
+        protein longer than it is. Here every residue has one.
     """
 
     table: np.ndarray
@@ -47,6 +53,7 @@ class TokenTable:
     suffix: tuple[int, ...]
     model: str = "the model"
     without_token: frozenset[str] = frozenset()
+    split: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.table.flags.writeable = False
@@ -111,8 +118,12 @@ class TokenTable:
 
         Vocabularies that want residues separated by spaces (those of ProtTrans and AntiBERTy) are
         recognised. If such a one knows X, then U, Z, O and B become X, as ProtTrans' authors
-        prescribe. A vocabulary without X, as AntiBERTy's, has its unknown token stand in for
-        B, O, U, X and Z.
+        prescribe. A vocabulary without X, as those of AntiBERTy and ProtXLNet, has its unknown
+        token stand in for B, O, U, X and Z.
+
+        SentencePiece merges unknown neighbours, and may cut an unknown letter in two: a protein
+        with a rare residue then has more or fewer tokens than residues. A table cannot; letters
+        that would be cut are logged and kept in `split`.
 
         Raises
         ------
@@ -144,6 +155,7 @@ class TokenTable:
 
         table = np.full(256, _UNKNOWN, dtype=np.int64)
         unknown_token = tokenizer.unk_token_id
+        cut = set()
         for letter in string.ascii_uppercase:
             # Between known residues: a tokenizer may merge neighbours that are both unknown.
             ids = tokenise(f"A{letter}A")
@@ -151,6 +163,8 @@ class TokenTable:
                 table[ord(letter)] = ids[1]
             elif letter in AMINO_ACIDS:
                 raise _Unfit(f"{letter!r} between two alanines becomes tokens {ids}")
+            elif len(ids) > 3:
+                cut.add(letter)
         stand_in = "X" if separator and table[ord("X")] != _UNKNOWN else ""
         if stand_in:
             for letter in RARE:
@@ -163,14 +177,23 @@ class TokenTable:
             table[ord(letter)] = unknown_token
 
         prefix, suffix = cls._specials(tokenise(AMINO_ACIDS, special=True), tokenise(AMINO_ACIDS))
-        result = cls(table, prefix, suffix, model, without)
+        split = without & cut
+        result = cls(table, prefix, suffix, model, without, split)
         # Every letter next to many others; those without a token of their own one at a time.
         shuffled = np.random.default_rng(0).choice(list(own), size=160)
-        probes = ["".join(shuffled), own, *(f"M{letter}K" for letter in result.alphabet)]
+        alone = (letter for letter in result.alphabet if letter not in split)
+        probes = ["".join(shuffled), own, *(f"M{letter}K" for letter in alone)]
         for probe in probes:
             as_given = probe.translate({ord(r): stand_in for r in RARE}) if stand_in else probe
             if tokenise(as_given, special=True) != result.encode(probe).tolist():
                 raise _Unfit(f"tokens of {probe!r} depend on neighbouring residues")
+        if split:
+            logger.warning(
+                "the tokenizer of %s cuts each of the residues %s into several tokens; here the "
+                "unknown token stands for each",
+                model,
+                ", ".join(sorted(split)),
+            )
         return result
 
     @staticmethod
