@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from provis_fast import gpu_paths
 from provis_fast.errors import ArgumentError, ProvisError
 from provis_fast.vendor_attention import attention_and_lse
 from provis_fast.versions import how_to_load
@@ -24,6 +25,8 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 #: Whether the extension has kernels for GPUs.
 CUDA_BUILT = bool(_C.build_info()["cuda"])
+#: What the kernel that fuses attention and statistics takes; None where there is none.
+FUSED = gpu_paths.Limits.of(_C.fused_limits()) if hasattr(_C, "fused_limits") else None
 
 _LIBRARY = torch.library.Library("provis_fast", "DEF")
 _LIBRARY.define(
@@ -130,12 +133,50 @@ class _Call(NamedTuple):
         wanted = (self.arc_counts, self.mass, self.received, self.entropy, self.arc_index)
         return any(t is not None for t in wanted)
 
+    def shape_on_gpu(self) -> gpu_paths.Shape:
+        """What decides how a GPU serves the call."""
+        weighed = (self.mass, self.received, self.entropy)
+        counted = "threshold" if self.counts_something else "none"
+        longest = self.max_length if self.packed else self.query.shape[2]
+        return gpu_paths.Shape(
+            self.query.dtype,
+            self.query.shape[-1],
+            any(t is not None for t in (self.allowed, self.additive, self.relative_bias)),
+            "all" if any(t is not None for t in weighed) else counted,
+            min(self.thresholds, default=1.0),
+            len(self.thresholds),
+            len(self.kinds),
+            longest,
+            # The longest of S sequences is no shorter than T / S, and as long only if all are.
+            not self.packed or longest * (len(self.cu_seqlens) - 1) == self.query.shape[0],
+        )
+
+    def without_statistics(self) -> _Call:
+        """Attention alone."""
+        return self._replace(
+            residues=None,
+            kinds=[],
+            rows=[],
+            classes=[],
+            bin_starts=[],
+            thresholds=[],
+            arc_counts=None,
+            mass=None,
+            received=None,
+            entropy=None,
+            arc_index=None,
+            arc_weight=None,
+            arc_total=None,
+            flags=None,
+        )
+
     def run(
         self,
         function: Callable[..., None],
         value: Tensor | None,
         output: Tensor | None,
         lse: Tensor | None,
+        /,  # the second pass has an option `lse`, an address
         **options: object,
     ) -> None:
         """Call a function of the extension, which sees addresses only."""
@@ -212,7 +253,7 @@ def _attention_statistics_cpu(*arguments: object) -> tuple[Tensor, Tensor]:
 
 
 def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
-    """Two passes: attention and its log-sum-exp by the vendor, then our statistics."""
+    """One pass or two, as `provis_fast.gpu_paths` decides."""
     call = _Call(*arguments)
     _refuse_gradients(*call.differentiable)
     if call.query.dtype == torch.float64:
@@ -224,6 +265,27 @@ def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
         name = "window" if call.window else "position_query, position_key"
         raise ArgumentError(f"{name}: not supported on a GPU yet; compute on the CPU")
     with torch.cuda.device(call.query.device):
+        path = gpu_paths.path_of(call.shape_on_gpu(), call.query.device, FUSED)
+        return _run_on_gpu(call, path, torch.cuda.current_stream().cuda_stream)
+
+
+def _run_on_gpu(call: _Call, path: gpu_paths.Path, stream: int) -> tuple[Tensor, Tensor]:
+    """Launch everything that a call needs on a stream of the current device; wait for nothing."""
+    if path.attention == "fused":
+        # The kernel always computes an output; where none is wanted it goes nowhere.
+        output = _new_output(call.query, call.packed, True)
+        lse = _new_lse(call.query, call.packed, path.second_pass or call.return_lse)
+        (call.without_statistics() if path.second_pass else call).run(
+            _C.attention_fused_cuda,
+            call.key if call.value is None else call.value,
+            output,
+            lse if lse.numel() else None,
+            stream=stream,
+        )
+        if call.value is None:
+            output = _new_output(call.query, call.packed, False)
+        returned = lse if call.return_lse else _new_lse(call.query, call.packed, False)
+    else:
         found, lse = attention_and_lse(
             call.query,
             call.key,
@@ -234,23 +296,24 @@ def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
             allowed=call.allowed,
             additive=call.additive,
             relative_bias=call.relative_bias,
+            backend=path.attention,
         )
         output = _new_output(call.query, call.packed, call.value is not None)
         if found is not None:
             output.copy_(found)
-        if call.counts_something:
-            call.run(
-                _C.attention_statistics_cuda,
-                None,
-                None,
-                None,
-                stream=torch.cuda.current_stream().cuda_stream,
-                lse=lse.data_ptr(),
-                lse_strides=[0, *lse.stride()] if call.packed else list(lse.stride()),
-            )
         returned = _new_lse(call.query, call.packed, call.return_lse)
         if call.return_lse:
             returned.copy_(lse)
+    if path.second_pass:
+        call.run(
+            _C.attention_statistics_cuda,
+            None,
+            None,
+            None,
+            stream=stream,
+            lse=lse.data_ptr(),
+            lse_strides=[0, *lse.stride()] if call.packed else list(lse.stride()),
+        )
     return output, returned
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from provis_fast.errors import ArgumentError
 from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
 from provis_fast.properties import Property, resolve
 from provis_fast.statistics import HeadStatistics, PropertySpec
+
+if TYPE_CHECKING:
+    from provis_fast.arc_lists import ArcList
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class BatchStatistics:
     device : torch.device
     num_threads : int, optional
         Passed to the kernels.
+    arcs : ArcList, optional
+        Takes the arcs themselves.
     """
 
     def __init__(
@@ -145,8 +150,10 @@ class BatchStatistics:
         properties: PropertyBatch,
         device: torch.device,
         num_threads: int | None = None,
+        arcs: ArcList | None = None,
     ):
         self.measures, self.properties, self._threads = measures, properties, num_threads
+        self.arcs = arcs
         layers, heads = len(measures.layers), measures.n_heads
         channels = properties.channels
 
@@ -214,7 +221,7 @@ class BatchStatistics:
         row = self._rows.get(layer)
         if row is None:
             return ops.attention_statistics_(query, key, value, **layout)[0]
-        return ops.attention_statistics_(
+        output, _ = ops.attention_statistics_(
             query,
             key,
             value,
@@ -223,8 +230,12 @@ class BatchStatistics:
             properties=self.properties,
             thresholds=self.measures.thresholds,
             **{name: view[row] for name, view in self._views.items()},
+            **({} if self.arcs is None else self.arcs.accumulators()),
             flags=self._flags,
-        )[0]
+        )
+        if self.arcs is not None:
+            self.arcs.end_layer(row)
+        return output
 
     def not_finite(self) -> list[int]:
         """Sequences with NaN or infinity among their scores: numbers from 0."""

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from provis_fast import arc_lists, versions
 from provis_fast import compat as compatibility
-from provis_fast import versions
 from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
+from provis_fast.arc_lists import ArcList, ArcOverflowError, arc_file, arc_room
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import Model, activations, linear, load_model
@@ -40,6 +41,7 @@ from provis_fast.tap import Tap, attach
 from provis_fast.threads import MAX_THREADS, thread_count
 
 if TYPE_CHECKING:
+    from provis_fast.arcs import ArcWriter
     from provis_fast.proteins import ProteinSource
 
 __all__ = ["Interrupted", "Tap", "analyze", "attach"]
@@ -87,6 +89,7 @@ def analyze(
     compat: str | None = None,
     background: ProteinSource | Iterable[Protein] | str | PathLike[str] | None = None,
     threads: int | None = None,
+    arcs: str | PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
@@ -122,6 +125,10 @@ def analyze(
         With `compat`: the corpus of the background. Default: the analysed proteins.
     threads : int, optional
         Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`.
+    arcs : str or path, optional
+        List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
+        and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
+        `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
     progress : callable, optional
         Called after every pack with the proteins done (those set aside included), the tokens done,
         and the proteins altogether: counted, estimated from the files read so far, or None.
@@ -143,6 +150,8 @@ def analyze(
         The model cannot be found, or is of a kind that cannot be analysed.
     Interrupted
         On Ctrl-C; carries the partial result.
+    ResultError
+        The file of arcs cannot be written.
     """
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
@@ -165,6 +174,11 @@ def analyze(
         min_arcs,
         entropy,
     )
+    if arcs is not None and not measures.thresholds:
+        raise ArgumentError(
+            'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
+            f"weighting={weighting!r}"
+        )
     if compat is not None:
         if max_length not in (None, compatibility.PROVIS_RESIDUES):
             raise ArgumentError(
@@ -199,8 +213,8 @@ def analyze(
             "linear": (linear.library(model.device.type, model.dtype),),
         },
     )
-    with thread_count(threads):
-        run = _Run(model, measures, planner, result, progress)
+    with thread_count(threads), arc_file(arcs) as writer:
+        run = _Run(model, measures, planner, result, progress, writer)
         try:
             if corpus is not None:  # first: a corpus of no use is known before the work is done
                 run.read_background(corpus)
@@ -210,7 +224,7 @@ def analyze(
             raise Interrupted(result) from None
         finally:
             run.finish()
-    check_outcome(result)
+        check_outcome(result)
     return result
 
 
@@ -224,7 +238,9 @@ class _Run:
         planner: PackPlanner,
         result: HeadStatistics,
         progress: ProgressCallback | None,
+        arcs: ArcWriter | None,
     ):
+        self._arcs = arcs
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
         self._progress = progress
         self._remarks: list[Remark] = []
@@ -295,9 +311,24 @@ class _Run:
             }
         ]
 
-    def _run(self, entries: Sequence[Entry], pack: Pack | None = None) -> None:
-        """Add proteins to the result; one by one where they cannot be run together."""
-        reason = self._attempt(entries, pack)
+    def _run(
+        self, entries: Sequence[Entry], pack: Pack | None = None, room: int | None = None
+    ) -> None:
+        """Add proteins to the result; one by one where they cannot be run together.
+
+        Those with more arcs than there is `room` for (by default as `arc_room` says) are run in
+        halves, and a single one with as much room as it takes.
+        """
+        try:
+            reason = self._attempt(entries, pack, room)
+        except ArcOverflowError as overflow:  # nothing of it was added
+            if len(entries) == 1:
+                self._run(entries, room=overflow.total)
+                return
+            half = len(entries) // 2
+            self._run(entries[:half])
+            self._run(entries[half:])
+            return
         if reason is not None and len(entries) > 1:
             for entry in entries:
                 self._run([entry])
@@ -305,24 +336,34 @@ class _Run:
             (entry,) = entries
             self._remark(Remark(entry.number, SetAside(entry.id, "failed", reason, entry.source)))
 
-    def _attempt(self, entries: Sequence[Entry], pack: Pack | None) -> str | None:
+    def _attempt(self, entries: Sequence[Entry], pack: Pack | None, room: int | None) -> str | None:
         """Run a pack and add it to the result; where that fails nothing is added.
 
         Returns
         -------
         str or None
             Why it failed.
+
+        Raises
+        ------
+        ArcOverflowError
+            It has more arcs than there is room for.
         """
         try:
             pack = pack or self.planner.pack(entries)
-            batch = self._forward(pack)
+            batch = self._forward(pack, room)
             if batch.not_finite():
                 return (
                     f"NaN or infinity among the attention scores of {self.model.name} in "
                     f"{self.model.dtype}; expected finite numbers. Check the weights, or use "
                     "float32"
                 )
-            with uninterrupted():  # both or neither: a protein counts once its digest is known
+            if batch.arcs is not None:
+                batch.arcs.check()
+            with uninterrupted():  # all or nothing: a protein counts once its digest is known
+                if batch.arcs is not None:
+                    ids = [entry.id for entry in pack.entries]
+                    batch.arcs.write(self._arcs, ids, self.model.tokens.n_prefix)
                 batch.add_to(self.result, *pack.background, pack.n_residues)
                 self._digests.extend(entry.digest for entry in pack.entries)
         except (MemoryError, RuntimeError, IndexError) as error:
@@ -339,8 +380,13 @@ class _Run:
         self._tokens += pack.n_tokens
         return None
 
-    def _forward(self, pack: Pack) -> BatchStatistics:
+    def _forward(self, pack: Pack, room: int | None) -> BatchStatistics:
         device = self.model.device
+        arcs = None
+        if self._arcs is not None:
+            if room is None:
+                room = arc_room(self.measures, pack.n_residues, arc_lists.MAX_BYTES)
+            arcs = ArcList(self.measures.layers, room, device)
         self._cu_seqlens = pack.cu_seqlens.to(device, non_blocking=True)
         self._residues = pack.residues.to(device, non_blocking=True)
         self._longest = pack.longest
@@ -349,6 +395,7 @@ class _Run:
             len(pack.entries),
             move_properties(pack.properties, device),
             device,
+            arcs=arcs,
         )
         try:
             self.model.module(**pack.inputs)

@@ -29,6 +29,9 @@ from 1 in all of them.
     ``notes``; ``files`` (sha256 of the others); ``run`` (everything that differs from one run to
     the next: times, host, threads).
 
+``arcs.parquet``
+    Where arcs were asked for: each of them; see `provis_fast.arcs`.
+
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled.
 """
 
@@ -40,6 +43,7 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from os import PathLike
@@ -64,9 +68,13 @@ from provis_fast.tables import blocks, column_names, columns, heads_table
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
 """Files of a result, the manifest last."""
+ARCS = "arcs.parquet"
+"""The list of arcs (`provis_fast.arcs`), where one was asked for."""
 
 
-def save(result: HeadStatistics, folder: str | PathLike[str]) -> None:
+def save(
+    result: HeadStatistics, folder: str | PathLike[str], arcs: str | PathLike[str] | None = None
+) -> None:
     """Write a result into a folder, atomically.
 
     The files are written into a new folder beside `folder`, flushed to the disk, and moved into
@@ -77,6 +85,8 @@ def save(result: HeadStatistics, folder: str | PathLike[str]) -> None:
     result : HeadStatistics
     folder : str or path
         New, empty, or holding an earlier result and nothing else.
+    arcs : str or path, optional
+        A file of arcs, of which a copy goes with the result. The manifest does not list it.
 
     Raises
     ------
@@ -96,6 +106,11 @@ def save(result: HeadStatistics, folder: str | PathLike[str]) -> None:
         for name in FILES:
             with open(temporary / name, "wb") as stream:
                 stream.write(files[name])
+                stream.flush()
+                os.fsync(stream.fileno())
+        if arcs is not None:
+            with open(arcs, "rb") as source, open(temporary / ARCS, "wb") as stream:
+                shutil.copyfileobj(source, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
 
@@ -158,7 +173,9 @@ def check_writable(folder: str | PathLike[str]) -> Path:
     target = Path(os.path.realpath(folder))
     try:
         if target.is_dir():
-            others = sorted(entry.name for entry in target.iterdir() if entry.name not in FILES)
+            others = sorted(
+                entry.name for entry in target.iterdir() if entry.name not in (*FILES, ARCS)
+            )
             is_result = (target / "manifest.json").is_file()
             if is_result:
                 read_manifest(target)

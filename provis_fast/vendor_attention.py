@@ -1,16 +1,28 @@
-"""Attention on a GPU with the log-sum-exp of its rows, by the vendor's kernels where they can.
+"""Attention on a GPU with the log-sum-exp of its rows, by torch's own kernels.
 
 The first of two passes: the second (csrc/cuda) multiplies queries by keys again and needs the
-log-sum-exp, not the output. Which way a call goes depends on its dtype and masks alone:
+log-sum-exp. `provis_fast.gpu_paths` decides which backend computes a call. All of them return
+natural logarithms, in float32, but in layouts of their own:
 
-==================  ================================  =============================================
-packed or batched   no mask, no bias                  flash attention (bfloat16, float16) or
-                                                      memory-efficient attention (float32)
-any                 key mask or relative bias         `blockwise_attention`
-==================  ================================  =============================================
+===========  ============================================  =======================================
+backend      operator of torch                             log-sum-exp as it comes
+===========  ============================================  =======================================
+flash        _flash_attention_forward (packed)             [H, T]; +inf for a row without keys
+             _scaled_dot_product_flash_attention           [B, H, L]; the same
+efficient    _efficient_attention_forward (packed)         [S, H, padded length]; +inf beyond
+             _scaled_dot_product_efficient_attention       [B, H, padded length]
+cudnn        _scaled_dot_product_cudnn_attention           [B, H, L, 1] or [B, H, L], any strides:
+                                                           max + log(sum), as its "stats" say
+blockwise    none                                          [H, T] or [B, H, L]; -inf without keys
+===========  ============================================  =======================================
+
+A row without keys needs a mask, which only blockwise takes here. cuDNN's operator for sequences of
+different lengths (_cudnn_attention_forward with cum_seq) is not used: it prepares a graph and
+offsets for each new set of lengths on the host, and torch itself keeps it switched off in
+``torch.nn.attention.varlen``. Packed sequences of one length are a dense batch seen otherwise.
 
 `blockwise_attention` is plain PyTorch on any device: a few queries at a time against all keys, so
-that no attention matrix is whole in memory. It is slower than the vendor's kernels.
+that no attention matrix is whole in memory. It is slower than the others.
 """
 
 from __future__ import annotations
@@ -25,8 +37,8 @@ from torch import Tensor
 
 #: Scores that `blockwise_attention` holds at a time, over all heads and sequences of a batch.
 _BLOCK_SCORES = 1 << 24
-#: Flash attention takes head sizes that are multiples of this.
-_FLASH_UNIT = 8
+#: Flash attention and cuDNN take head sizes that are multiples of this.
+_SIZE_UNIT = 8
 
 
 def attention_and_lse(
@@ -40,6 +52,7 @@ def attention_and_lse(
     allowed: Tensor | None = None,  # bool [T] or [B, L]
     additive: Tensor | None = None,  # float32 [T] or [B, L]
     relative_bias: Tensor | None = None,  # float32 [H, 2 R + 1]
+    backend: str | None = None,
 ) -> tuple[Tensor | None, Tensor]:
     """Softmax attention and the log-sum-exp of its rows, on a GPU.
 
@@ -52,6 +65,9 @@ def attention_and_lse(
         which waits for it.
     allowed, additive : Tensor, optional
         The parts of a key mask; see `provis_fast.arguments.key_mask_parts`.
+    backend : {"flash", "cudnn", "efficient", "blockwise"}, optional
+        Has to be able to serve the call. Default: blockwise with a mask or in float64; efficient
+        for float32, flash for 16 bits.
 
     Returns
     -------
@@ -60,8 +76,11 @@ def attention_and_lse(
     lse : Tensor
         float32 [H, T] or [B, H, L], natural log, any strides.
     """
-    masked = allowed is not None or additive is not None or relative_bias is not None
-    if masked or query.dtype == torch.float64:
+    if backend is None:
+        masked = allowed is not None or additive is not None or relative_bias is not None
+        unmasked = {torch.float32: "efficient", torch.float64: "blockwise"}
+        backend = "blockwise" if masked else unmasked.get(query.dtype, "flash")
+    if backend == "blockwise":
         return blockwise_attention(
             query,
             key,
@@ -74,11 +93,11 @@ def attention_and_lse(
         )
     wanted, value = value is not None, key if value is None else value
     if cu_seqlens is None:
-        output, lse = _vendor_batched(query, key, value, scale)
+        output, lse = _vendor_batched(query, key, value, scale, backend)
     else:
         if not longest:
             longest = int((cu_seqlens[1:] - cu_seqlens[:-1]).max())
-        output, lse = _vendor_packed(query, key, value, cu_seqlens, longest, scale)
+        output, lse = _vendor_packed(query, key, value, cu_seqlens, longest, scale, backend)
     return (output if wanted else None), lse
 
 
@@ -87,14 +106,21 @@ def _vendor_batched(
     key: Tensor,
     value: Tensor,
     scale: float,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
-    if query.dtype == torch.float32:
+    if backend == "efficient":
         found = torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, None, True, 0.0, False, scale=scale
         )
         return found[0], found[1][..., : query.shape[2]]
     size = query.shape[-1]
     q, k, v = (_to_unit(x) for x in (query, key, value))
+    if backend == "cudnn":
+        found = torch.ops.aten._scaled_dot_product_cudnn_attention(
+            q, k, v, None, True, 0.0, False, False, scale=scale
+        )
+        lse = found[1][..., 0] if found[1].dim() == 4 else found[1]
+        return found[0][..., :size], lse
     found = torch.ops.aten._scaled_dot_product_flash_attention(
         q, k, v, 0.0, False, False, scale=scale
     )
@@ -108,8 +134,9 @@ def _vendor_packed(
     cu_seqlens: Tensor,
     longest: int,
     scale: float,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
-    if query.dtype == torch.float32:
+    if backend == "efficient":
         found = torch.ops.aten._efficient_attention_forward(
             *(x[None] for x in (query, key, value)),
             None,
@@ -123,6 +150,10 @@ def _vendor_packed(
             scale=scale,
         )
         return found[0][0], _lse_of_tokens(found[1], cu_seqlens, len(query))
+    if backend == "cudnn":
+        dense = (as_batch(x, longest) for x in (query, key, value))
+        output, lse = _vendor_batched(*dense, scale, backend)
+        return output.transpose(1, 2).flatten(0, 1), lse.transpose(0, 1).flatten(1)
     size = query.shape[-1]
     q, k, v = (_to_unit(x) for x in (query, key, value))
     found = torch.ops.aten._flash_attention_forward(
@@ -131,9 +162,14 @@ def _vendor_packed(
     return found[0][..., :size], found[1]
 
 
+def as_batch(x: Tensor, length: int) -> Tensor:
+    """Packed sequences of one length [S * L, H, D] as a batch [S, H, L, D]: a view."""
+    return x.unflatten(0, (-1, length)).transpose(1, 2)
+
+
 def _to_unit(x: Tensor) -> Tensor:
-    """Zeros behind the head size, where flash attention wants more numbers; they change nothing."""
-    missing = -x.shape[-1] % _FLASH_UNIT
+    """Zeros behind the head size, where a kernel wants more numbers; they change nothing."""
+    missing = -x.shape[-1] % _SIZE_UNIT
     return F.pad(x, (0, missing)) if missing else x
 
 

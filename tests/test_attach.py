@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, EsmForMaskedLM
 
 import provis_fast as pf
+from provis_fast.accumulate import BatchStatistics
 from provis_fast.errors import ArgumentError, ModelError
 
 PROPERTIES = ("amino_acid", "separation", "hydrophobicity", "amino_acid_pair")
@@ -66,6 +67,24 @@ def test_padded_batches_count_like_analyze_and_outputs_agree(family, grad, reque
     assert_same_statistics(result, alone, PROPERTIES, arcs_apart=3)
     assert result.residues == alone.residues
     assert result.model["digest"] == alone.model["digest"]
+
+
+@pytest.mark.parametrize("lengths", [[50, 50], [50, 30]])
+def test_a_mask_that_forbids_nothing_is_left_out(bert, monkeypatch, lengths):
+    model, tokenizer, _ = bert
+    masks = []
+    attend = BatchStatistics.attend
+
+    def watched(self, *arguments, **options):
+        masks.append(options["key_mask"])
+        return attend(self, *arguments, **options)
+
+    monkeypatch.setattr(BatchStatistics, "attend", watched)
+    proteins = analysis_cases.random_proteins(lengths)
+    with torch.no_grad(), pf.attach(model, tokenizer):
+        model(**tokenised(tokenizer, proteins, " "))
+    assert len(masks) == 3
+    assert all((mask is None) == (lengths[0] == lengths[1]) for mask in masks)
 
 
 def test_against_float64(bert):

@@ -248,7 +248,7 @@ def test_out_of_memory_always_sets_the_guilty_aside(bert, monkeypatch, error, wh
 
 
 def test_other_errors_of_a_forward_pass_are_not_hidden(bert, monkeypatch):
-    def broken(self, pack):
+    def broken(self, pack, room):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(engine._Run, "_forward", broken)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from provis_fast import storage
+from provis_fast.atomic import cannot_write
 from provis_fast.cli import INTERRUPTED, output
 from provis_fast.cli.progress import ProgressReport, clock
 from provis_fast.errors import ArgumentError
@@ -29,28 +32,48 @@ def run(arguments: argparse.Namespace) -> int:
     reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
-    result, interrupted = analyse(
-        arguments.model,
-        proteins,
-        properties,
-        arguments.threshold,
-        device=arguments.device,
-        dtype=arguments.dtype,
-        revision=arguments.revision,
-        layers=arguments.layers,
-        weighting=arguments.weighting,
-        max_length=arguments.max_length,
-        min_arcs=arguments.min_arcs,
-        threads=arguments.threads,
-        compat=arguments.compat,
-        background=background,
-        entropy=arguments.entropy,
-        batch_tokens=arguments.batch_tokens,
-    )
-    for name, value in (reading | {"revision": arguments.revision}).items():
-        if value is not None:
-            result.settings[name] = (value,)
-    return finish(result, target, interrupted, arguments.overwrite)
+    with _room_for_arcs(target, arguments) as arcs:
+        result, interrupted = analyse(
+            arguments.model,
+            proteins,
+            properties,
+            arguments.threshold,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            revision=arguments.revision,
+            layers=arguments.layers,
+            weighting=arguments.weighting,
+            max_length=arguments.max_length,
+            min_arcs=arguments.min_arcs,
+            threads=arguments.threads,
+            compat=arguments.compat,
+            background=background,
+            entropy=arguments.entropy,
+            batch_tokens=arguments.batch_tokens,
+            arcs=arcs,
+        )
+        for name, value in (reading | {"revision": arguments.revision}).items():
+            if value is not None:
+                result.settings[name] = (value,)
+        return finish(result, target, interrupted, arguments.overwrite, arcs)
+
+
+@contextmanager
+def _room_for_arcs(target: Path, arguments: argparse.Namespace) -> Iterator[Path | None]:
+    """Where the arcs are collected, beside the result, which takes a copy; None without --arcs."""
+    if not arguments.arcs:
+        yield None
+        return
+    if arguments.weighting == "attention":
+        raise ArgumentError(
+            "--arcs: expected with --weighting arcs or both, got attention, which knows no arcs"
+        )
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    with folder as name:
+        yield Path(name) / storage.ARCS
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -113,10 +136,17 @@ def analyse(
     return result, interrupted
 
 
-def finish(result: HeadStatistics, target: Path, interrupted: bool, overwrite: bool) -> int:
+def finish(
+    result: HeadStatistics,
+    target: Path,
+    interrupted: bool,
+    overwrite: bool,
+    arcs: Path | None = None,
+) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
     folder = storage.partial_folder(target) if interrupted else target
-    output.save(result, folder, overwrite)
+    # An analysis that was interrupted leaves no list of arcs.
+    output.save(result, folder, overwrite, None if interrupted else arcs)
     output.explain(result, folder)
     if interrupted:
         output.tell(

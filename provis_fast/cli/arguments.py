@@ -213,6 +213,11 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--entropy", action="store_true", help="also measure the entropy of the rows of attention"
     )
+    what.add_argument(
+        "--arcs",
+        action="store_true",
+        help="also list every arc, of the least threshold, in DIR/arcs.parquet",
+    )
     what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
     what.add_argument(
         "--min-arcs",

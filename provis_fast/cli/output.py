@@ -54,7 +54,9 @@ def partial_target(folder: str, overwrite: bool) -> None:
         )
 
 
-def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
+def save(
+    result: HeadStatistics, folder: Path, overwrite: bool = False, arcs: Path | None = None
+) -> None:
     """Save a result; where that fails, try the system's temporary folder before giving up.
 
     Without `overwrite` a result that has come to stand in `folder` meanwhile is left alone.
@@ -68,14 +70,14 @@ def save(result: HeadStatistics, folder: Path, overwrite: bool = False) -> None:
         if not overwrite and (folder / "manifest.json").exists():
             raise ResultError(f"{folder}: another result has been written there meanwhile")
         with uninterrupted():
-            storage.save(result, folder)
+            storage.save(result, folder, arcs)
     except ResultError as error:
         try:
             spare = Path(tempfile.mkdtemp(prefix=f"provis_fast-{folder.name}-"))
         except OSError:
             raise error from None
         try:
-            storage.save(result, spare)
+            storage.save(result, spare, arcs)
         except ResultError:
             with suppress(OSError):
                 os.rmdir(spare)
@@ -110,7 +112,8 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
     ]
     if not result.complete:
         lines.append("Incomplete: an analysis was interrupted; merge takes it with --allow-partial")
-    lines.append(f"Files: {folder}/ ({', '.join(storage.FILES)})")
+    names = [*storage.FILES, *([storage.ARCS] if (folder / storage.ARCS).exists() else [])]
+    lines.append(f"Files: {folder}/ ({', '.join(names)})")
     say("\n".join(lines), folder)
 
 
