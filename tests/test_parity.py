@@ -59,7 +59,8 @@ class Case:
 
         `through`: the weights are rounded to that dtype first.
         """
-        eager = copy.deepcopy(self.encoder).to(through or dtype).to(dtype)
+        # The stack of a T5, because UMT5EncoderModel returned no attentions in transformers 5.17.
+        eager = copy.deepcopy(self.model.module).to(through or dtype).to(dtype)
         eager.set_attn_implementation("eager")
         found = []
         for ids in self.ids:
