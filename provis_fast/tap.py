@@ -212,13 +212,14 @@ class Tap:
         value: Tensor,
         mask: Tensor | None,  # [B, L]
         scale: float,
+        **terms: Any,
     ) -> Tensor:
         if self._batch is None:
             raise ModelError(
                 f"attach: the attention of {type(self._model).__name__} ran outside a forward pass "
                 f"of its {type(self._encoder).__name__}; call the model, not its layers"
             )
-        return self._batch.attend(layer, query, key, value, mask, scale)
+        return self._batch.attend(layer, query, key, value, mask, scale, **terms)
 
     def _after(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         """Add the batch, now that its forward pass is over."""
@@ -289,6 +290,7 @@ class _ForwardPass:
         value: Tensor,
         mask: Tensor | None,  # [B, L]
         scale: float,
+        **terms: Any,
     ) -> Tensor:
         """Attention of one layer, [B, L, H, D]."""
         if self._cu_seqlens is None:
@@ -300,6 +302,7 @@ class _ForwardPass:
                 scale=scale,
                 key_mask=None if mask is None or self._unpadded else mask.bool(),
                 residues=self._mask,
+                **terms,
             ).transpose(1, 2)
         return self._statistics.attend(
             layer,
@@ -308,6 +311,7 @@ class _ForwardPass:
             cu_seqlens=self._cu_seqlens,
             residues=self._mask[0],
             max_length=self._longest,
+            **terms,
         )[None]
 
     def add_to(self, result: HeadStatistics) -> None:
