@@ -26,7 +26,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 #: Whether the extension has kernels for GPUs.
 CUDA_BUILT = bool(_C.build_info()["cuda"])
 #: What the kernel that fuses attention and statistics takes; None where there is none.
-FUSED = gpu_paths.Limits.of(_C.fused_limits()) if hasattr(_C, "fused_limits") else None
+FUSED = gpu_paths.Limits.of(_C.fused_limits()) if CUDA_BUILT else None
 
 _LIBRARY = torch.library.Library("provis_fast", "DEF")
 _LIBRARY.define(
@@ -141,7 +141,8 @@ class _Call(NamedTuple):
         return gpu_paths.Shape(
             self.query.dtype,
             self.query.shape[-1],
-            any(t is not None for t in (self.allowed, self.additive, self.relative_bias)),
+            bool(self.window)
+            or any(t is not None for t in (self.allowed, self.additive, self.relative_bias)),
             "all" if any(t is not None for t in weighed) else counted,
             min(self.thresholds, default=1.0),
             len(self.thresholds),
@@ -261,9 +262,11 @@ def _attention_statistics_cuda(*arguments: object) -> tuple[Tensor, Tensor]:
             "query: expected float32, bfloat16 or float16 on a GPU, got float64; move it to the "
             "CPU, or convert it"
         )
-    if call.window or call.position_query is not None:
-        name = "window" if call.window else "position_query, position_key"
-        raise ArgumentError(f"{name}: not supported on a GPU yet; compute on the CPU")
+    if call.position_query is not None:
+        raise ArgumentError(
+            "position_query, position_key: terms of relative position are not supported on a GPU "
+            "yet; compute on the CPU"
+        )
     with torch.cuda.device(call.query.device):
         path = gpu_paths.path_of(call.shape_on_gpu(), call.query.device, FUSED)
         return _run_on_gpu(call, path, torch.cuda.current_stream().cuda_stream)
@@ -296,14 +299,12 @@ def _run_on_gpu(call: _Call, path: gpu_paths.Path, stream: int) -> tuple[Tensor,
             allowed=call.allowed,
             additive=call.additive,
             relative_bias=call.relative_bias,
+            window=call.window,
             backend=path.attention,
         )
-        output = _new_output(call.query, call.packed, call.value is not None)
-        if found is not None:
-            output.copy_(found)
-        returned = _new_lse(call.query, call.packed, call.return_lse)
-        if call.return_lse:
-            returned.copy_(lse)
+        output = _as_declared(found, _new_output(call.query, call.packed, call.value is not None))
+        declared = _new_lse(call.query, call.packed, call.return_lse)
+        returned = _as_declared(lse if call.return_lse else None, declared)
     if path.second_pass:
         call.run(
             _C.attention_statistics_cuda,
@@ -315,6 +316,15 @@ def _run_on_gpu(call: _Call, path: gpu_paths.Path, stream: int) -> tuple[Tensor,
             lse_strides=[0, *lse.stride()] if call.packed else list(lse.stride()),
         )
     return output, returned
+
+
+def _as_declared(found: Tensor | None, declared: Tensor) -> Tensor:
+    """What a vendor's kernel returned, in the layout that the operator's fake promises."""
+    if found is None:
+        return declared
+    if found.shape == declared.shape and found.stride() == declared.stride():
+        return found
+    return declared.copy_(found)
 
 
 def _no_kernel_for_cuda(query: Tensor, *rest: object) -> tuple[Tensor, Tensor]:

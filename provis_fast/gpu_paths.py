@@ -64,7 +64,7 @@ class Shape(NamedTuple):
     dtype : torch.dtype
     head_size : int
     masked : bool
-        A key mask or a relative bias is given.
+        A key mask, a relative bias or a window is given.
     statistics : {"none", "threshold", "all"}
         Nothing is counted; arcs alone; anything weighed by attention.
     smallest_threshold : float

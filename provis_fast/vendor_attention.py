@@ -52,13 +52,14 @@ def attention_and_lse(
     allowed: Tensor | None = None,  # bool [T] or [B, L]
     additive: Tensor | None = None,  # float32 [T] or [B, L]
     relative_bias: Tensor | None = None,  # float32 [H, 2 R + 1]
+    window: int = 0,
     backend: str | None = None,
 ) -> tuple[Tensor | None, Tensor]:
     """Softmax attention and the log-sum-exp of its rows, on a GPU.
 
     Parameters
     ----------
-    query, key, value, scale, cu_seqlens, relative_bias
+    query, key, value, scale, cu_seqlens, relative_bias, window
         As in `provis_fast.ops.attention_statistics_`. Without `value` there is no output.
     longest : int
         Tokens of the longest packed sequence; 0 where not known: then it is read from the device,
@@ -77,7 +78,7 @@ def attention_and_lse(
         float32 [H, T] or [B, H, L], natural log, any strides.
     """
     if backend is None:
-        masked = allowed is not None or additive is not None or relative_bias is not None
+        masked = bool(window) or any(x is not None for x in (allowed, additive, relative_bias))
         unmasked = {torch.float32: "efficient", torch.float64: "blockwise"}
         backend = "blockwise" if masked else unmasked.get(query.dtype, "flash")
     if backend == "blockwise":
@@ -90,6 +91,7 @@ def attention_and_lse(
             allowed=allowed,
             additive=additive,
             relative_bias=relative_bias,
+            window=window,
         )
     wanted, value = value is not None, key if value is None else value
     if cu_seqlens is None:
@@ -194,6 +196,7 @@ def blockwise_attention(
     allowed: Tensor | None = None,
     additive: Tensor | None = None,
     relative_bias: Tensor | None = None,
+    window: int = 0,
 ) -> tuple[Tensor | None, Tensor]:
     """As `attention_and_lse`, in plain PyTorch on any device.
 
@@ -213,7 +216,7 @@ def blockwise_attention(
         lse = query.new_empty((query.shape[1], query.shape[0]), dtype=work)
         parts = list(_sequences(query, key, value, cu_seqlens, allowed, additive, output, lse))
     for part in parts:
-        _attend(*part, scale, relative_bias, work)
+        _attend(*part, scale, relative_bias, window, work)
     return output, lse
 
 
@@ -229,19 +232,19 @@ def _sequences(
 ) -> Iterator[tuple[Tensor | None, ...]]:
     """Views of each packed sequence as a batch of one."""
 
-    def batched(x: Tensor | None, window: slice) -> Tensor | None:
-        return None if x is None else x[window].transpose(0, 1)[None]
+    def batched(x: Tensor | None, tokens: slice) -> Tensor | None:
+        return None if x is None else x[tokens].transpose(0, 1)[None]
 
-    def masked(x: Tensor | None, window: slice) -> Tensor | None:
-        return None if x is None else x[window][None]
+    def masked(x: Tensor | None, tokens: slice) -> Tensor | None:
+        return None if x is None else x[tokens][None]
 
     for begin, end in pairwise(cu_seqlens.tolist()):
-        window = slice(begin, end)
+        tokens = slice(begin, end)
         yield (
-            *(batched(x, window) for x in (query, key, value)),
-            *(masked(x, window) for x in (allowed, additive)),
-            batched(output, window),
-            lse[None, :, window],
+            *(batched(x, tokens) for x in (query, key, value)),
+            *(masked(x, tokens) for x in (allowed, additive)),
+            batched(output, tokens),
+            lse[None, :, tokens],
         )
 
 
@@ -255,6 +258,7 @@ def _attend(
     lse: Tensor,  # [B, H, L]
     scale: float,
     relative_bias: Tensor | None,  # [H, 2 R + 1]
+    window: int,
     work: torch.dtype,
 ) -> None:
     batch, heads, length, _ = query.shape
@@ -272,10 +276,13 @@ def _attend(
         scores = scale * (query[:, :, rows].to(work) @ keys)
         if additive is not None:
             scores += additive[:, None, None, :]
-        if relative_bias is not None:
+        if relative_bias is not None or window:
             i = torch.arange(length, device=query.device)[rows, None]
-            j = torch.arange(length, device=query.device)[None, :]
-            scores += relative_bias[:, j - i + relative_bias.shape[1] // 2]
+            offset = torch.arange(length, device=query.device)[None, :] - i
+        if relative_bias is not None:
+            scores += relative_bias[:, offset + relative_bias.shape[1] // 2]
+        if window:
+            scores.masked_fill_(offset.abs() >= window, -math.inf)
         if forbidden is not None:
             scores.masked_fill_(forbidden[:, None, None, :], -math.inf)
         total = torch.logsumexp(scores, -1)

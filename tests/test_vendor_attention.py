@@ -13,16 +13,15 @@ from provis_fast.arguments import key_mask_parts
 from provis_fast.vendor_attention import blockwise_attention
 
 
-def compare(case, key_mask=None, relative_bias=None, tolerance=1e-5):
+def compare(case, key_mask=None, relative_bias=None, window=0, tolerance=1e-5):
     """Output and LSE of rows against the reference."""
     arguments = {name: case[name] for name in ("query", "key", "value", "cu_seqlens")}
+    arguments |= {"relative_bias": relative_bias, "window": window}
     want, lse = reference.attention_statistics_(
-        **arguments, key_mask=key_mask, relative_bias=relative_bias, scale=0.25, return_lse=True
+        **arguments, key_mask=key_mask, scale=0.25, return_lse=True
     )
     allowed, additive = key_mask_parts(key_mask)
-    output, found = blockwise_attention(
-        **arguments, scale=0.25, allowed=allowed, additive=additive, relative_bias=relative_bias
-    )
+    output, found = blockwise_attention(**arguments, scale=0.25, allowed=allowed, additive=additive)
     assert output.shape == want.shape and output.dtype == want.dtype
     torch.testing.assert_close(output, want, rtol=0, atol=tolerance)
     torch.testing.assert_close(found.to(lse.dtype), lse, rtol=0, atol=1e-4)
@@ -56,6 +55,7 @@ def test_blockwise_batched_with_masks_and_bias():
     compare(case)
     compare(case, key_mask=mask)
     compare(case, key_mask=mask, relative_bias=bias)
+    compare(case, key_mask=mask, window=9)
 
 
 def test_lse_of_sequences_becomes_that_of_tokens():
