@@ -210,7 +210,7 @@ def run(monkeypatch, path, *, return_lse=False, value=True, mass=False):
     return caught.call, fake.seen, output, lse
 
 
-VALUE, OUTPUT, LSE, KINDS, ARC_COUNTS = 2, 3, 4, 3, 14
+VALUE, OUTPUT, LSE, KINDS, ARC_COUNTS = 2, 3, 4, 5, 16
 
 
 def test_fused_alone(monkeypatch):
