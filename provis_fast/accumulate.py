@@ -191,6 +191,7 @@ class BatchStatistics:
         key_mask: Tensor | None = None,  # bool [B, L]
         residues: Tensor | None = None,  # bool [T] or [B, L]
         max_length: int | None = None,
+        **terms: Any,
     ) -> Tensor | None:
         """Attention of one layer; adds its statistics if the layer is analysed.
 
@@ -198,6 +199,9 @@ class BatchStatistics:
         ----------
         max_length : int, optional
             Tokens of the longest packed sequence; see `ops.attention_statistics_`.
+        **terms
+            What a family adds to the scores, as `routing.Handler` gets it: arguments of
+            `ops.attention_statistics_`.
 
         Returns
         -------
@@ -210,6 +214,7 @@ class BatchStatistics:
             "scale": scale,
             "max_length": max_length,
             "num_threads": self._threads,
+            **terms,
         }
         row = self._rows.get(layer)
         if row is None:

@@ -367,6 +367,7 @@ class _Run:
         value: Tensor,
         mask: Tensor | None,
         scale: float,
+        **terms: Any,
     ) -> Tensor:
         """Attention of one layer of the model; sequences of a pack see only themselves."""
         last = layer == self.measures.layers[-1]
@@ -379,6 +380,7 @@ class _Run:
             cu_seqlens=self._cu_seqlens,
             residues=self._residues,
             max_length=self._longest,
+            **terms,
         )
         if last:
             raise StopForward

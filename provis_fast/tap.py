@@ -212,13 +212,14 @@ class Tap:
         value: Tensor,
         mask: Tensor | None,  # [B, L]
         scale: float,
+        **terms: Any,
     ) -> Tensor:
         if self._batch is None:
             raise ModelError(
                 f"attach: the attention of {type(self._model).__name__} ran outside a forward pass "
                 f"of its {type(self._encoder).__name__}; call the model, not its layers"
             )
-        return self._batch.attend(layer, query, key, value, mask, scale)
+        return self._batch.attend(layer, query, key, value, mask, scale, **terms)
 
     def _after(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         """Add the batch, now that its forward pass is over."""
@@ -286,6 +287,7 @@ class _ForwardPass:
         value: Tensor,
         mask: Tensor | None,  # [B, L]
         scale: float,
+        **terms: Any,
     ) -> Tensor:
         """Attention of one layer, [B, L, H, D]."""
         if self._cu_seqlens is None:
@@ -297,6 +299,7 @@ class _ForwardPass:
                 scale=scale,
                 key_mask=None if mask is None else mask.bool(),
                 residues=self._mask,
+                **terms,
             ).transpose(1, 2)
         return self._statistics.attend(
             layer,
@@ -305,6 +308,7 @@ class _ForwardPass:
             cu_seqlens=self._cu_seqlens,
             residues=self._mask[0],
             max_length=self._longest,
+            **terms,
         )[None]
 
     def add_to(self, result: HeadStatistics) -> None:

@@ -31,7 +31,7 @@ from tiny_models import (
 
 from provis_fast import _kernels
 from provis_fast.errors import ArgumentError, InputError, ModelError
-from provis_fast.models import Model, hub, load_model, loading, routed, weights_digest
+from provis_fast.models import FAMILIES, Model, hub, load_model, loading, routed, weights_digest
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "A", "GSHMLEDPVDAFKRWYNCTIQLLLLLAAA", "WXU"]
 
@@ -59,10 +59,10 @@ def test_packed_equals_one_by_one(name, tmp_path):
     ids = [model.tokens.encode(sequence) for sequence in sequences]
     boundaries = [0, *np.cumsum([len(one) for one in ids]).tolist()]
     inputs = model.inputs(ids)
-    assert {k: (v.dtype, tuple(v.shape)) for k, v in inputs.items()} == {
-        "input_ids": (torch.int64, (1, boundaries[-1])),
-        "position_ids": (torch.int64, (1, boundaries[-1])),
-    }
+    positions = FAMILIES[model.family].positions
+    assert set(inputs) == {"input_ids", positions} - {None}
+    for row in inputs.values():
+        assert (row.dtype, tuple(row.shape)) == (torch.int64, (1, boundaries[-1]))
     with torch.no_grad():
         with routed(model.module, attend_within(boundaries)):
             packed = model.module(**inputs).last_hidden_state
@@ -75,11 +75,12 @@ def test_packed_equals_one_by_one(name, tmp_path):
 def test_longest_protein(name, tmp_path):
     encoder = tiny(name)
     model = Model(encoder, esm_tokenizer(tmp_path), name)
-    if name in ("esm-rotary", "esmc"):
-        assert model.max_residues is None
+    positions = FAMILIES[model.family].positions
+    if model.max_residues is None:
+        assert name in ("esm-rotary", "esmc", "t5", "t5-relu", "mt5", "umt5")
         longest = 100
     else:
-        pad = 1 if int(model.inputs([model.tokens.encode("A")])["position_ids"][0, 0]) else -1
+        pad = 1 if int(model.inputs([model.tokens.encode("A")])[positions][0, 0]) else -1
         longest = model.max_residues
         assert longest == 64 - pad - 1 - 2
         ids = model.tokens.encode("A" * (longest + 1))

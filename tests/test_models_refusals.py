@@ -22,10 +22,8 @@ def refused(config: transformers.PreTrainedConfig, model_class: type, match: str
     ("model_class", "config"),
     [
         ("XLNetModel", {"d_model": 24, "n_layer": 2, "n_head": 2, "d_inner": 8}),
-        ("RoFormerModel", tiny_models.SIZES),
         ("DebertaV2Model", tiny_models.SIZES),
         ("ModernBertModel", {**tiny_models.SIZES, "global_attn_every_n_layers": 2}),
-        ("T5EncoderModel", {"d_model": 24, "num_layers": 2, "num_heads": 2, "d_kv": 12, "d_ff": 8}),
     ],
 )
 def test_classes_that_are_not_routed_are_refused_by_name(model_class, config):
@@ -40,7 +38,8 @@ def test_class_unknown_to_us_that_is_not_routed_is_refused():
     config = transformers.FunnelConfig(
         vocab_size=33, block_sizes=[1], d_model=24, n_head=2, d_head=12, d_inner=8
     )
-    refused(config, transformers.FunnelBaseModel, "FunnelBaseModel.*computes its attention itself")
+    match = "FunnelBaseModel.*computes its attention itself.*supported: albert, bert, .*, t5"
+    refused(config, transformers.FunnelBaseModel, match)
     refused(transformers.GPT2Config(n_embd=24, n_layer=1, n_head=2), transformers.GPT2Model, "caus")
     refused(
         transformers.LlamaConfig(**sizes, num_key_value_heads=2), transformers.LlamaModel, "caus"
@@ -73,6 +72,65 @@ def test_configs_refused(changes, match):
     refused(transformers.BertConfig(**tiny_models.SIZES, **changes), transformers.BertModel, match)
 
 
+def test_of_encoder_decoders_the_encoder_alone():
+    whole = tiny_of(transformers.T5ForConditionalGeneration, tiny_models.CONFIGS["t5"]())
+    assert whole.encoder.config.is_encoder_decoder
+    with pytest.raises(ModelError, match=r"is_encoder_decoder=True.*give its encoder alone"):
+        route(whole)
+    with pytest.raises(ModelError, match="is_decoder=True"):
+        route(whole.decoder)
+    ids = tokens(2, 9)
+    expected = hidden(whole.encoder, input_ids=ids)
+    with routed(whole.encoder, attend) as routing:
+        found = hidden(whole.encoder, input_ids=ids)
+    assert routing.encoder is whole.encoder
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    bart = transformers.BartConfig(
+        encoder_attention_heads=2,
+        vocab_size=33,
+        d_model=24,
+        encoder_layers=1,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+    )
+    refused(bart, transformers.BartModel, "is_encoder_decoder=True")
+
+
+def test_methods_that_somebody_else_replaced_are_refused():
+    for name, path, method in (
+        ("roformer", "encoder.layer.1.attention.self", "forward"),
+        ("t5", "encoder.block.0.layer.0.SelfAttention", "compute_bias"),
+    ):
+        model = tiny(name)
+        part = model.get_submodule(path)
+        theirs = getattr(part, method)
+        setattr(part, method, theirs)
+        with pytest.raises(ModelError, match=f"{method} has been replaced"), routed(model, attend):
+            pass
+        assert vars(part).pop(method) is theirs
+        assert model.config._attn_implementation == "sdpa" or name == "roformer"
+        with routed(model, attend):
+            hidden(model, input_ids=tokens(1, 5))
+
+
+def test_class_derived_from_a_patched_one_is_refused():
+    model = tiny("roformer")
+    ours = type(model.encoder.layer[0].attention.self)
+    for layer in model.encoder.layer:
+        layer.attention.self.__class__ = type("MyAttention", (ours,), {})
+    with pytest.raises(ModelError, match="computes its attention itself"):
+        route(model)
+
+
+def test_roformer_beyond_its_table_and_with_a_cache_refused():
+    model = tiny("roformer")
+    with routed(model, attend):
+        with pytest.raises(ModelError, match=r"65 tokens in a row.*positions for 64"):
+            model(input_ids=tokens(1, 65))
+        with pytest.raises(ModelError, match="past_key_values"):
+            model(input_ids=tokens(1, 5), past_key_values=transformers.DynamicCache())
+
+
 def test_other_things_refused():
     with pytest.raises(ModelError, match=r"expected a transformers model.*Linear"):
         route(torch.nn.Linear(2, 2))
@@ -89,7 +147,7 @@ def test_other_things_refused():
         route(torch.compile(tiny("bert")))
 
 
-@pytest.mark.parametrize("name", ["bert", "esm-rotary", "albert"])
+@pytest.mark.parametrize("name", ["bert", "esm-rotary", "albert", "roformer", "t5"])
 def test_training_mode_refused(name):
     model = tiny(name).train()
     with routed(model, attend), pytest.raises(ModelError, match=r"\.eval\(\)"):
@@ -101,9 +159,10 @@ def test_training_mode_refused(name):
         model(input_ids=tokens(1, 4))
 
 
+@pytest.mark.parametrize("name", ["bert", "roformer", "t5"])
 @pytest.mark.parametrize("shape", [(2, 1, 6, 6), (2, 6, 6)])
-def test_masks_between_tokens_refused(shape):
-    model = tiny("bert")
+def test_masks_between_tokens_refused(name, shape):
+    model = tiny(name)
     mask = torch.zeros(shape)
     with routed(model, attend), pytest.raises(ModelError, match="expected a padding mask"):
         model(input_ids=tokens(2, 6), attention_mask=mask)
@@ -116,8 +175,9 @@ def test_chain_masks_refused():
         model(input_ids=tokens(1, 6), sequence_id=chains)
 
 
-def test_attentions_refused():
-    model = tiny("bert")
+@pytest.mark.parametrize("name", ["bert", "roformer", "t5", "umt5"])
+def test_attentions_refused(name):
+    model = tiny(name)
     with routed(model, attend), pytest.raises(ModelError, match="output_attentions"):
         model(input_ids=tokens(1, 4), output_attentions=True)
     with routed(model, attend):
@@ -125,16 +185,23 @@ def test_attentions_refused():
     assert len(states) == 4
 
 
-def test_gradients_refused():
-    model = tiny("bert")
+@pytest.mark.parametrize(
+    ("name", "learning"),
+    [("bert", ""), ("bert", "value"), ("roformer", ""), ("t5", "relative_attention_bias")],
+)
+def test_gradients_refused(name, learning):
+    model = tiny(name)
+    for weight, values in model.named_parameters():
+        values.requires_grad_(learning in weight)
     with routed(model, attend):
         output = model(input_ids=tokens(1, 4)).last_hidden_state
     with pytest.raises(ModelError, match="gradients"):
         output.sum().backward()
 
 
-def test_unknown_arguments_of_attention_refused():
-    model = tiny("bert")
+@pytest.mark.parametrize("name", ["bert", "t5"])
+def test_unknown_arguments_of_attention_refused(name):
+    model = tiny(name)
     with routed(model, attend), pytest.raises(ModelError, match="'softcap'"):
         model(input_ids=tokens(1, 4), softcap=30.0)
 
@@ -159,9 +226,10 @@ def test_handler_of_the_wrong_shape_is_noticed():
         hidden(model, input_ids=tokens(1, 4))
 
 
-def test_models_that_would_meddle_with_each_other_are_refused():
-    model = tiny("bert")
-    other = transformers.BertModel(model.config).eval()
+@pytest.mark.parametrize("name", ["bert", "roformer", "t5"])
+def test_models_that_would_meddle_with_each_other_are_refused(name):
+    model = tiny(name)
+    other = type(model)(model.config).eval()
     assert other.config is model.config
     with routed(model, attend):
         with pytest.raises(ModelError, match="already"), routed(model, attend):
@@ -171,5 +239,7 @@ def test_models_that_would_meddle_with_each_other_are_refused():
         with pytest.raises(ModelError, match="not part of a model that is being analysed"):
             other(input_ids=tokens(1, 4))
         hidden(model, input_ids=tokens(1, 4))  # and the first is still routed
+        with pytest.raises(ModelError, match="not part of a model that is being analysed"):
+            other(input_ids=tokens(1, 4))  # also after a forward pass
     with routed(other, attend):
         hidden(other, input_ids=tokens(1, 4))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
     MODEL_MAPPING,
     AlbertConfig,
     BertConfig,
@@ -21,10 +23,14 @@ from transformers import (
     EsmcConfig,
     EsmConfig,
     EsmTokenizer,
+    MT5Config,
     PreTrainedConfig,
     PreTrainedModel,
     RobertaConfig,
     RobertaPreLayerNormConfig,
+    RoFormerConfig,
+    T5Config,
+    UMT5Config,
     XLMRobertaConfig,
 )
 
@@ -36,6 +42,19 @@ SIZES = {
     "intermediate_size": 32,
     "max_position_embeddings": 64,
     "pad_token_id": 1,
+}
+T5_SIZES = {
+    "vocab_size": 33,
+    "d_model": 24,
+    "d_kv": 12,
+    "num_layers": 3,
+    "num_heads": 2,
+    "d_ff": 32,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 20,
+    "feed_forward_proj": "gated-gelu",
 }
 ESM = {**SIZES, "mask_token_id": 32, "token_dropout": True}
 
@@ -68,6 +87,12 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "albert-groups": lambda: AlbertConfig(
         **{**SIZES, "num_hidden_layers": 4}, embedding_size=16, num_hidden_groups=2
     ),
+    "roformer": lambda: RoFormerConfig(**SIZES, embedding_size=16),
+    "roformer-values": lambda: RoFormerConfig(**SIZES, rotary_value=True),
+    "t5": lambda: T5Config(**T5_SIZES),
+    "t5-relu": lambda: T5Config(**{**T5_SIZES, "feed_forward_proj": "relu", "d_kv": 20}),
+    "mt5": lambda: MT5Config(**T5_SIZES),
+    "umt5": lambda: UMT5Config(**T5_SIZES),
 }
 
 
@@ -78,12 +103,23 @@ def sharpen(model: torch.nn.Module, factor: float = 8.0) -> torch.nn.Module:
             parts = name.split(".")
             if {"query", "key", "q_lin", "k_lin", "q_proj", "k_proj"} & set(parts):
                 weights *= factor
+            elif {"q", "k"} & set(parts):  # T5's scores are large from the beginning
+                weights *= factor / 4
     return model
 
 
 def tiny(name: str, seed: int = 0) -> PreTrainedModel:
     """A bare encoder with random weights, in evaluation mode."""
-    return tiny_of(MODEL_MAPPING[type(CONFIGS[name]())], CONFIGS[name](), seed)
+    config = CONFIGS[name]()
+    return tiny_of(encoder_class(config), config, seed)
+
+
+def encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class of a family's encoder."""
+    for mapping in (MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING):
+        if type(config) in mapping:
+            return mapping[type(config)]
+    raise KeyError(config.model_type)
 
 
 def tiny_of(
@@ -106,24 +142,40 @@ def hidden(model: torch.nn.Module, **inputs: Tensor) -> Tensor:
 
 
 def attend(
-    layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    relative_bias: Tensor | None = None,
 ) -> Tensor:
     """Softmax attention from its formula; a handler."""
     scores = torch.einsum("bhid,bhjd->bhij", query, key) * scale
+    if relative_bias is not None:
+        n, reach = query.shape[2], relative_bias.shape[1] // 2
+        at = torch.arange(n)
+        scores = scores + relative_bias[:, at[None, :] - at[:, None] + reach]
     if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
-    return torch.einsum("bhij,bhjd->bihd", scores.softmax(-1), value)
+        scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
+    return torch.einsum("bhij,bhjd->bihd", scores.softmax(-1).to(value.dtype), value)
 
 
 def attend_within(boundaries: list[int]) -> Callable[..., Tensor]:
     """A handler for one packed row, whose sequences end at `boundaries` (the first entry is 0)."""
 
     def handler(
-        layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float,
+        **terms: Tensor,
     ) -> Tensor:
-        assert mask is None
+        assert mask is None or mask.all()
         pieces = [
-            attend(layer, *(t[:, :, a:b] for t in (query, key, value)), None, scale)
+            attend(layer, *(t[:, :, a:b] for t in (query, key, value)), None, scale, **terms)
             for a, b in itertools.pairwise(boundaries)
         ]
         return torch.cat(pieces, dim=1)

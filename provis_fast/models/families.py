@@ -1,10 +1,10 @@
 """What differs between the model families: order of attention calls, and how positions count.
 
 A family whose attention goes through transformers' attention interface needs one entry in
-`FAMILIES` and a row in ``tests/test_models_routing.py``, and is packed; nothing else in the package
-asks for a model's type. Without an entry its proteins are run one by one. One whose attention does
-not (XLNet, RoFormer, ...) first needs a patch that makes it so, and stands in `UNSUPPORTED`, with
-the reason, until then.
+`FAMILIES` and a row in ``tests/tiny_models.py``, and is packed; nothing else in the package asks
+for a model's type. Without an entry its proteins are run one by one. One whose attention does not
+also needs a patch that hands it over (`Family.patch`), in a file of its own; without one it stands
+in `UNSUPPORTED`, with the reason.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.roformer.modeling_roformer import RoFormerSelfAttention
 
 from provis_fast.errors import ModelError
+from provis_fast.models import patches_roformer, patches_t5
+from provis_fast.models.patching import Attend
 
 
 def _in_order(config: PreTrainedConfig, attention: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
@@ -53,7 +58,7 @@ def _after_padding(config: PreTrainedConfig) -> int | None:
     return config.pad_token_id + 1
 
 
-def _rotary(config: PreTrainedConfig) -> int | None:
+def _relative(config: PreTrainedConfig) -> int | None:
     return None
 
 
@@ -76,11 +81,29 @@ class Family:
     schedule : callable
         Config and attention modules, in the order of definition -> the module called in each
         layer, ``[n_layers]``. One module may serve many layers.
+    positions : str or None
+        Argument of the encoder's forward that takes positions, int64 ``[1, T]``; None where it
+        takes none and needs none.
+    attention_class : type, optional
+        Class of the attention modules, where these do not call the attention interface: the patch
+        makes exactly this class hand over what it attends with.
+    patch : callable, optional
+        Encoder and `Attend` function -> context manager. Inside it the encoder gives each layer's
+        queries, keys and values to that function, or to the attention interface in a form that the
+        kernels take. It replaces attributes of instances alone, see `patching.replaced`, and is
+        entered by `routed` for the time of routing.
+    terms : callable, optional
+        Called with the keyword arguments of each call of the attention interface: takes out those
+        that it understands and returns the terms of the handler that they stand for.
     """
 
     name: str
     first_position: Callable[[PreTrainedConfig], int | None] | None = None
     schedule: Callable[[PreTrainedConfig, Sequence[nn.Module]], tuple[nn.Module, ...]] = _in_order
+    positions: str | None = "position_ids"
+    attention_class: type[nn.Module] | None = None
+    patch: Callable[[PreTrainedModel, Attend], AbstractContextManager[None]] | None = None
+    terms: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     @property
     def packs(self) -> bool:
@@ -98,6 +121,16 @@ class Family:
         return None if first is None else config.max_position_embeddings - first
 
 
+def _t5(name: str) -> Family:
+    return Family(
+        name,
+        _relative,
+        positions=None,
+        patch=patches_t5.vector_bias,
+        terms=patches_t5.bias_term,
+    )
+
+
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -109,9 +142,19 @@ FAMILIES: dict[str, Family] = {
         Family("electra", _from_zero),
         Family("ernie", _from_zero),
         Family("esm", _esm_positions),
-        Family("esmc", _rotary),
+        Family("esmc", _relative),
+        _t5("mt5"),
         Family("roberta", _after_padding),
         Family("roberta-prelayernorm", _after_padding),
+        Family(
+            "roformer",
+            _from_zero,  # rotary, but from a table with a last row
+            positions=patches_roformer.POSITIONS,
+            attention_class=RoFormerSelfAttention,
+            patch=patches_roformer.self_attention,
+        ),
+        _t5("t5"),
+        _t5("umt5"),
         Family("xlm-roberta", _after_padding),
     )
 }
@@ -121,12 +164,10 @@ UNSUPPORTED: dict[str, str] = {
     "deberta": "its disentangled attention adds terms of relative position inside the layer",
     "deberta-v2": "its disentangled attention adds terms of relative position inside the layer",
     "modernbert": "its local layers attend within a sliding window, which is not supported yet",
-    "roformer": "it computes attention itself, with rotated queries and keys",
-    "t5": "its relative position bias is not supported yet",
-    "umt5": "its relative position bias is not supported yet",
-    "mt5": "its relative position bias is not supported yet",
     "xlnet": "it computes attention itself, with a term of relative position",
 }
+
+_ADVICE = {"is_encoder_decoder": "give its encoder alone (load_model does so for T5)"}
 
 
 @functools.cache
@@ -141,7 +182,21 @@ def calls_attention_interface(module_class: type[nn.Module]) -> bool:
     return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
 
 
-def family_of(config: PreTrainedConfig, class_name: str) -> Family:
+def is_attention(module_class: type[nn.Module]) -> bool:
+    """Whether modules of a class compute attention that can be routed, by the interface or a patch.
+
+    A class derived from one that is patched does not count: what it changed would be lost.
+    """
+    patched = any(module_class is family.attention_class for family in FAMILIES.values())
+    return patched or calls_attention_interface(module_class)
+
+
+def supported() -> str:
+    """Types of models that are known to work, for messages."""
+    return ", ".join(sorted(FAMILIES))
+
+
+def family_of(config: PreTrainedConfig, class_name: str, encoder_alone: bool = False) -> Family:
     """The family of a model by its config, after the refusals that a config alone decides.
 
     Parameters
@@ -149,6 +204,8 @@ def family_of(config: PreTrainedConfig, class_name: str) -> Family:
     config : transformers.PreTrainedConfig
     class_name : str
         Name of the model's class, for messages.
+    encoder_alone : bool
+        Whether it is the encoder of an encoder-decoder, whose config may still call it one.
 
     Raises
     ------
@@ -158,14 +215,17 @@ def family_of(config: PreTrainedConfig, class_name: str) -> Family:
     if config.model_type in UNSUPPORTED:
         raise ModelError(
             f"{class_name} (type {config.model_type!r}) cannot be analysed: "
-            f"{UNSUPPORTED[config.model_type]}; supported: {', '.join(sorted(FAMILIES))}"
+            f"{UNSUPPORTED[config.model_type]}; supported: {supported()}"
         )
+    family = FAMILIES.get(config.model_type)
     for flag in ("is_decoder", "is_encoder_decoder", "add_cross_attention"):
+        if flag == "is_encoder_decoder" and encoder_alone and family is not None:
+            continue
         if getattr(config, flag, False):
             raise ModelError(
                 f"{class_name} cannot be analysed: its config says {flag}=True, and only "
                 "encoders, whose every token sees the whole sequence, are supported; "
-                f"load it with {flag}=False if it is an encoder"
+                f"{_ADVICE.get(flag, f'load it with {flag}=False if it is an encoder')}"
             )
     # transformers 5 dropped BERT's relative positions: such a checkpoint would run, wrongly.
     kind = getattr(config, "position_embedding_type", None) or "absolute"
@@ -174,4 +234,4 @@ def family_of(config: PreTrainedConfig, class_name: str) -> Family:
             f"{class_name} cannot be analysed: position_embedding_type={kind!r} adds a term of "
             "relative position to the scores; expected 'absolute' or 'rotary'"
         )
-    return FAMILIES.get(config.model_type, Family(config.model_type))
+    return family or Family(config.model_type)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
     AutoTokenizer,
@@ -27,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from provis_fast._kernels import CUDA_BUILT
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import hub
-from provis_fast.models.families import FAMILIES, family_of
+from provis_fast.models.families import FAMILIES, family_of, supported
 from provis_fast.models.model import UNUSED_PARTS, Model
 
 logger = logging.getLogger(__name__)
@@ -142,11 +143,9 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{name}: cannot read config.json in {folder}: {_first_line(error)}. Expected a "
-            f"transformers model of one of the types {', '.join(sorted(FAMILIES))}"
+            f"transformers model of one of the types {supported()}"
         ) from error
-    if type(config) not in MODEL_MAPPING:
-        raise ModelError(f"{name}: transformers has no encoder for type {config.model_type!r}")
-    model_class = MODEL_MAPPING[type(config)]
+    model_class = _encoder_class(name, config)
     # Refused before gigabytes of weights are read.
     family_of(config, model_class.__name__)
     options = {}
@@ -194,12 +193,33 @@ def _load_encoder(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedMode
     return module
 
 
+def _encoder_class(name: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class of an encoder without heads, and without the decoder that it was trained with.
+
+    Changes the config of an encoder-decoder of which only the encoder is loaded.
+    """
+    kind = type(config)
+    known = config.model_type in FAMILIES and kind in MODEL_FOR_TEXT_ENCODING_MAPPING
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if known else MODEL_MAPPING
+    if kind not in mapping:
+        raise ModelError(
+            f"{name}: transformers has no encoder for type {config.model_type!r}; supported: "
+            f"{supported()}"
+        )
+    model_class = mapping[kind]
+    if known and model_class is not MODEL_MAPPING[kind]:
+        config.is_encoder_decoder = config.use_cache = False
+    return model_class
+
+
 def _check_depth(
     name: str, folder: Path, config: PreTrainedConfig, unexpected: Iterable[str]
 ) -> None:
     """Refuse weights of more layers than config.json says: the others would not be run."""
     layers = getattr(config, "num_hidden_layers", None)
-    numbers = (re.search(r"\blayers?\.(\d+)\.", key) for key in unexpected)
+    # T5's blocks number their parts as layers; what its decoder has is of no account.
+    own = (key for key in unexpected if not key.startswith("decoder."))
+    numbers = (re.search(r"\b(?:layers?|block)\.(\d+)\.", key) for key in own)
     beyond = max((int(n[1]) for n in numbers if n), default=-1)
     if layers is not None and beyond >= layers:
         raise ModelError(

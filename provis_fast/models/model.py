@@ -42,6 +42,15 @@ _ARCHITECTURE = (
     "emb_layer_norm_before",
     "pad_token_id",
 )
+# The same, of families that came later: their absence does not count in the digest of the others.
+_ARCHITECTURE_OF_SOME = (
+    "d_kv",
+    "feed_forward_proj",
+    "layer_norm_epsilon",
+    "relative_attention_max_distance",
+    "relative_attention_num_buckets",
+    "rotary_value",
+)
 
 
 class Model:
@@ -64,7 +73,7 @@ class Model:
     tokens : TokenTable
     n_layers, n_heads, head_size : int
     max_residues : int or None
-        Longest protein, where positions are learned; None where they are rotary.
+        Longest protein, where positions come from a table; None where they are relative.
     packs : bool
         Whether several proteins can run in one row; else it is not known how positions count.
     device : torch.device
@@ -92,12 +101,13 @@ class Model:
         self.tokens = TokenTable.from_tokenizer(tokenizer, name)
         self.n_layers = routing.n_layers
         self.n_heads = routing.n_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // self.n_heads
-        self.head_size = int(size)
+        named = (getattr(config, name, None) for name in ("d_kv", "head_dim"))  # T5's, others'
+        self.head_size = int(next(filter(None, named), config.hidden_size // self.n_heads))
         self.revision = revision
         self.packs = routing.family.packs
         first = routing.family.first_position
         self._first_position = first(config) if first is not None else None
+        self._positions = routing.family.positions
         self._max_tokens = routing.family.max_tokens(config)
         specials = self.tokens.n_prefix + self.tokens.n_suffix
         self.max_residues = None if self._max_tokens is None else self._max_tokens - specials
@@ -127,7 +137,8 @@ class Model:
     def config(self) -> dict[str, Any]:
         """The part of the model's config that decides its numbers; JSON."""
         config = self.module.config
-        return {key: getattr(config, key) for key in _ARCHITECTURE if hasattr(config, key)}
+        keys = _ARCHITECTURE + _ARCHITECTURE_OF_SOME
+        return {key: getattr(config, key) for key in keys if hasattr(config, key)}
 
     @cached_property
     def digest(self) -> str:
@@ -150,9 +161,10 @@ class Model:
         Returns
         -------
         dict
-            ``input_ids`` and ``position_ids``, int64 ``[1, T]`` on the model's device, with T the
-            sum of n_s. Positions begin anew with each protein. ``input_ids`` alone where the model
-            does not pack.
+            ``input_ids`` and positions, int64 ``[1, T]`` on the model's device, with T the sum of
+            n_s. Positions begin anew with each protein; they have the name under which the family
+            takes them, ``position_ids`` for most. ``input_ids`` alone where it takes none, or does
+            not pack.
 
         Raises
         ------
@@ -181,10 +193,9 @@ class Model:
             return {"input_ids": row.to(self.device, non_blocking=True)}
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-        rows = {
-            "input_ids": np.concatenate(ids),
-            "position_ids": positions + (self._first_position or 0),
-        }
+        rows = {"input_ids": np.concatenate(ids)}
+        if self._positions is not None:
+            rows[self._positions] = positions + (self._first_position or 0)
         return {
             name: torch.from_numpy(row).unsqueeze(0).to(self.device, non_blocking=True)
             for name, row in rows.items()
@@ -216,7 +227,10 @@ def weights_digest(module: torch.nn.Module) -> str:
         As `route`.
     """
     encoder = route(module).encoder
-    summary = {key: getattr(encoder.config, key, None) for key in _ARCHITECTURE}
+    config = encoder.config
+    summary = {key: getattr(config, key, None) for key in _ARCHITECTURE}
+    some = (key for key in _ARCHITECTURE_OF_SOME if hasattr(config, key))
+    summary |= {key: getattr(config, key) for key in some}
     digest = hashlib.sha256(json.dumps(summary, sort_keys=True, default=str).encode())
     for name, weights in sorted(encoder.state_dict().items()):
         if name.startswith(UNUSED_PARTS):

@@ -1,8 +1,9 @@
-"""Sending the queries, keys and values of any routed transformers model to a function of ours.
+"""Sending the queries, keys and values of any supported transformers model to a function of ours.
 
 transformers lets a model's ``config._attn_implementation`` name a registered function that computes
 attention. One function is registered here for good, under `IMPLEMENTATION`; `routed` points one
-model at it for a while and the function finds, by the calling module, which handler to call.
+model at it for a while and the function finds, by the calling module, which handler to call. What
+does not use registered functions is patched for that while (`Family.patch`) and calls ours itself.
 
 A second registered function makes the mask. Without it transformers drops padding masks silently;
 with it the two-dimensional mask ``[batch, tokens]`` arrives as it was given, and nothing of size
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -22,14 +23,18 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import bidirectional_mask_function
 
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models.families import Family, calls_attention_interface, family_of
+from provis_fast.models.families import Family, family_of, is_attention, supported
 
 IMPLEMENTATION = "provis_fast"
 
-#: ``handler(layer, query, key, value, mask, scale) -> output``: ``layer`` counts from 0; query, key
-#: and value are ``[B, H, L, D]`` strided views; ``mask`` is bool ``[B, L]``, True where a token may
-#: be attended to, or None; the output is ``[B, L, H, D]``.
-Handler = Callable[[int, Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
+#: ``handler(layer, query, key, value, mask, scale, **terms) -> output``: ``layer`` counts from 0;
+#: query, key and value are ``[B, H, L, D]`` strided views; ``mask`` is bool ``[B, L]``, True where
+#: a token may be attended to, or None; ``terms`` are arguments of `ops.attention_statistics_` that
+#: some families need, out of `TERMS`; the output is ``[B, L, H, D]``.
+Handler = Callable[..., Tensor]
+
+#: Terms of a score besides the product of query and key.
+TERMS = frozenset({"relative_bias"})
 
 # Keyword arguments that transformers passes down to the attention function and that do not change
 # what is computed. Any other one that is set may (windows, biases, caps, sinks), so it is refused.
@@ -38,13 +43,17 @@ _HARMLESS = frozenset(
         "cache_position",
         "is_causal",  # checked on its own
         "num_items_in_batch",
-        "output_attentions",  # checked on its own
         "output_hidden_states",
         "position_ids",
         "return_dict",
         "token_type_ids",
         "use_cache",
     }
+)
+
+_NO_ATTENTIONS = (
+    "output_attentions=True asks for attention matrices, which are never formed while a model is "
+    "analysed: leave it out, or run that forward pass outside"
 )
 
 
@@ -92,18 +101,20 @@ class RoutedModule:
         holders = (self.module, self.encoder, *self.schedule)
         return list({id(c): c for m in holders if (c := getattr(m, "config", None))}.values())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a forward pass of the encoder is under way in this thread."""
+        return getattr(self._thread, "running", False)
+
     def _begin(self, encoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        self._thread.calls = 0
+        self._thread.calls, self._thread.running = 0, True
         if encoder.training:
             raise ModelError(
                 f"{_name(encoder)} is in training mode, where dropout changes attention at random: "
                 "call .eval() on it first"
             )
         if kwargs.get("output_attentions") or self.encoder.config.output_attentions:
-            raise ModelError(
-                "output_attentions=True asks for attention matrices, which are never formed while "
-                "a model is analysed: leave it out, or run that forward pass outside"
-            )
+            raise ModelError(_NO_ATTENTIONS)
 
     def _end(self, encoder: nn.Module, args: tuple, output: Any) -> None:
         if self._thread.calls != self.n_layers:
@@ -112,6 +123,9 @@ class RoutedModule:
                 f"forward pass; its {self.n_layers} layers should have made {self.n_layers} calls, "
                 "so layers cannot be told apart. Is part of the model switched off or replaced?"
             )
+
+    def _leave(self, encoder: nn.Module, args: tuple, output: Any) -> None:
+        self._thread.running = False
 
     def _next_layer(self, module: nn.Module) -> int:
         calls = getattr(self._thread, "calls", 0)
@@ -133,6 +147,7 @@ class RoutedModule:
         value: Tensor,  # [B, H, L, D]
         mask: Tensor | None,  # [B, L]
         scaling: float | None,
+        terms: dict[str, Any],
     ) -> Tensor:  # [B, L, H, D]
         batch, heads, length, size = query.shape
         if key.shape != query.shape or value.shape != query.shape:
@@ -150,13 +165,15 @@ class RoutedModule:
         layer = self._next_layer(module)
         scale = size**-0.5 if scaling is None else float(scaling)
         with torch.no_grad():
-            output = self._handler(layer, query, key, value, mask, scale)
+            output = self._handler(layer, query, key, value, mask, scale, **terms)
         if output.shape != (batch, length, heads, size):
             raise ArgumentError(
                 f"handler returned shape {tuple(output.shape)} in layer {layer + 1}; expected "
                 f"[B, L, H, D] = {(batch, length, heads, size)}"
             )
-        return _Forward.apply(output, query) if query.requires_grad else output
+        inputs = (query, key, value, *terms.values())
+        learned = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+        return _Forward.apply(output, *learned) if learned else output
 
 
 class _Forward(torch.autograd.Function):
@@ -167,7 +184,7 @@ class _Forward(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, query: Tensor) -> Tensor:
+    def forward(ctx: Any, output: Tensor, *inputs: Tensor) -> Tensor:
         return output.view_as(output)
 
     @staticmethod
@@ -180,10 +197,10 @@ class _Forward(torch.autograd.Function):
 
 _lock = threading.Lock()
 _active: dict[int, RoutedModule] = {}  # id of attention module -> its routing
-_active_configs: set[int] = set()
+_active_configs: dict[int, RoutedModule] = {}  # id of config
 
 
-def _attention(
+def _attend(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -192,28 +209,42 @@ def _attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """What transformers calls in place of its own attention."""
+) -> Tensor:
+    """What patches call in place of a family's attention: see `patching.Attend`."""
     routing = _active.get(id(module))
     if routing is None:
-        raise ModelError(
-            f"{_name(module)} is not part of a model that is being analysed, but its config says "
-            f"attention implementation {IMPLEMENTATION!r}: give each model its own config object "
-            "(copy.deepcopy), or leave the analysed model first"
-        )
+        raise _stranger(_name(module))
     if dropout or module.training:
         raise ModelError(
             f"{_name(module)} is in training mode (dropout {dropout}): call .eval() on the model"
         )
+    terms = {} if routing.family.terms is None else routing.family.terms(kwargs)
+    for name in TERMS & kwargs.keys():
+        terms[name] = kwargs.pop(name)
     for name, given in kwargs.items():
         if name == "is_causal" and given:
             raise ModelError(f"{_name(module)} asks for causal attention; only encoders can be run")
+        if name == "output_attentions" and given:
+            raise ModelError(_NO_ATTENTIONS)
         if name not in _HARMLESS and given is not None and given is not False:
             raise ModelError(
                 f"{_name(module)} passes {name!r} to attention, which may change the scores and is "
                 f"not supported for models of type {routing.family.name!r}"
             )
-    return routing._attend(module, query, key, value, attention_mask, scaling), None
+    return routing._attend(module, query, key, value, attention_mask, scaling, terms)
+
+
+def _attention(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    """What transformers calls in place of its own attention."""
+    return _attend(*args, **kwargs), None
+
+
+def _stranger(what: str) -> ModelError:
+    return ModelError(
+        f"{what} is not part of a model that is being analysed, but its config says attention "
+        f"implementation {IMPLEMENTATION!r}: give each model its own config object "
+        "(copy.deepcopy), or leave the analysed model first"
+    )
 
 
 def _padding_mask(
@@ -222,9 +253,14 @@ def _padding_mask(
     kv_length: int,
     mask_function: Callable = bidirectional_mask_function,
     attention_mask: Tensor | None = None,
+    config: Any = None,
     **kwargs: Any,
 ) -> Tensor | None:
     """What transformers calls to make a mask: returns the ``[B, L]`` one that it was given."""
+    routing = _active_configs.get(id(config))
+    if routing is not None and routing.family.attention_class and not routing.is_running:
+        # Its own attention, which knows nothing of us, would take this for a mask between tokens.
+        raise _stranger(f"another model of type {config.model_type!r}")
     if mask_function is not bidirectional_mask_function:
         raise ModelError(
             "this forward pass restricts which tokens a query sees (a causal, windowed or "
@@ -266,7 +302,7 @@ def route(module: nn.Module) -> RoutedModule:
                 f"{_name(part)} is compiled; its attention may be frozen into the compiled code: "
                 "give the model as it was before torch.compile"
             )
-    attention = [part for part in parts if calls_attention_interface(type(part))]
+    attention = [part for part in parts if is_attention(type(part))]
     encoder = hosts[-1]
     if attention:
         holding = [h for h in hosts if set(attention) <= set(h.modules())]
@@ -277,19 +313,22 @@ def route(module: nn.Module) -> RoutedModule:
             )
         encoder = holding[-1]
     config = encoder.config
-    family = family_of(config, _name(hosts[0]))  # named as its owner knows it
+    alone = not any(hasattr(host, "decoder") for host in (hosts[0], encoder))
+    family = family_of(config, _name(hosts[0]), alone)  # named as its owner knows it
     if not attention:
         raise ModelError(
             f"{_name(encoder)} (type {config.model_type!r}) computes its attention itself, not "
-            "through transformers' attention interface, so it cannot be routed"
+            "through transformers' attention interface, so it cannot be routed; supported: "
+            f"{supported()}, and other encoders that use the interface"
         )
     if any(
         getattr(host, "hf_quantizer", None) or hasattr(host.config, "quantization_config")
         for host in hosts
     ):
         raise ModelError(f"{_name(encoder)} is quantised, which is not supported: load it in full")
-    # The default is that of transformers itself: what does not say otherwise is causal.
-    if any(getattr(part, "is_causal", True) for part in attention):
+    # The default is that of transformers itself: what does not say otherwise is causal. Modules
+    # that are patched do not say.
+    if any(getattr(part, "is_causal", family.attention_class is None) for part in attention):
         raise ModelError(f"{_name(encoder)} attends causally; only encoders can be analysed")
     return RoutedModule(module, encoder, family, family.schedule(config, attention))
 
@@ -325,18 +364,22 @@ def routed(module: nn.Module, handler: Handler) -> Iterator[RoutedModule]:
     modules = {id(part): routing for part in routing.schedule}
     config_ids = {id(config) for config in configs}
     with _lock:
-        if modules.keys() & _active.keys() or config_ids & _active_configs:
+        if modules.keys() & _active.keys() or config_ids & _active_configs.keys():
             raise ModelError(
                 f"{_name(routing.encoder)}, or a model that shares its config object, is being "
                 "analysed already: leave that first, or copy.deepcopy the model"
             )
         _active.update(modules)
-        _active_configs.update(config_ids)
+        _active_configs.update(dict.fromkeys(config_ids, routing))
     before = [config._attn_implementation_internal for config in configs]
     hooks = []
+    stack = ExitStack()
     try:
+        if routing.family.patch is not None:
+            stack.enter_context(routing.family.patch(routing.encoder, _attend))
         hooks.append(routing.encoder.register_forward_pre_hook(routing._begin, with_kwargs=True))
         hooks.append(routing.encoder.register_forward_hook(routing._end))
+        hooks.append(routing.encoder.register_forward_hook(routing._leave, always_call=True))
         for config in configs:
             # Past the property, which would also overwrite the choices of nested configs.
             config._attn_implementation_internal = IMPLEMENTATION
@@ -346,10 +389,12 @@ def routed(module: nn.Module, handler: Handler) -> Iterator[RoutedModule]:
             config._attn_implementation_internal = implementation
         for hook in hooks:
             hook.remove()
+        stack.close()
         with _lock:
-            _active_configs.difference_update(config_ids)
-            for part in modules:
-                del _active[part]
+            for key in config_ids:
+                del _active_configs[key]
+            for key in modules:
+                del _active[key]
 
 
 def _name(thing: object) -> str:
