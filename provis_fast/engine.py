@@ -25,7 +25,13 @@ from torch import Tensor
 
 from provis_fast import compat as compatibility
 from provis_fast import versions
-from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
+from provis_fast.accumulate import (
+    BatchStatistics,
+    Measures,
+    move_properties,
+    packed_terms,
+    uninterrupted,
+)
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import Model, activations, linear, load_model
@@ -380,7 +386,7 @@ class _Run:
             cu_seqlens=self._cu_seqlens,
             residues=self._residues,
             max_length=self._longest,
-            **terms,
+            **packed_terms(terms),
         )
         if last:
             raise StopForward
