@@ -58,6 +58,7 @@ T5_SIZES = {
     "relative_attention_max_distance": 20,
     "feed_forward_proj": "gated-gelu",
 }
+XLNET_PARTS = ("q", "k", "r", "r_w_bias", "r_r_bias", "r_s_bias", "seg_embed")
 ESM = {**SIZES, "mask_token_id": 32, "token_dropout": True}
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
@@ -117,7 +118,7 @@ def sharpen(model: torch.nn.Module, factor: float = 8.0) -> torch.nn.Module:
             parts = name.split(".")
             if {"query", "key", "q_lin", "k_lin", "q_proj", "k_proj"} & set(parts):
                 weights *= factor
-            elif "rel_attn" in parts and parts[-1] in ("q", "k", "r"):  # XLNet
+            elif "rel_attn" in parts and parts[-1] in XLNET_PARTS:
                 weights *= factor
             elif "Wqkv" in parts and weights.dim() == 2:  # ModernBERT
                 weights[: 2 * len(weights) // 3] *= factor
