@@ -178,6 +178,9 @@ def test_attentions_refused(name):
     model = tiny(name)
     with routed(model, attend), pytest.raises(ModelError, match="output_attentions"):
         model(input_ids=tokens(1, 4), output_attentions=True)
+    if name == "roformer":  # by its place among the arguments
+        with routed(model, attend), pytest.raises(ModelError, match="output_attentions"):
+            model(tokens(1, 4), None, None, None, None, None, None, None, True)
     with routed(model, attend):
         states = model(input_ids=tokens(1, 4), output_hidden_states=True).hidden_states
     assert len(states) == 4
@@ -204,12 +207,13 @@ def test_unknown_arguments_of_attention_refused(name):
         model(input_ids=tokens(1, 4), softcap=30.0)
 
 
-def test_skipped_layer_is_noticed():
-    model = tiny("bert")
+@pytest.mark.parametrize("name", ["bert", "roformer"])
+def test_skipped_layer_is_noticed(name):
+    model = tiny(name)
     with routed(model, attend), pytest.raises(ModelError, match=r"called .* 2 times"):
         model.encoder.layer = model.encoder.layer[:2]
         hidden(model, input_ids=tokens(1, 4))
-    model = tiny("bert")
+    model = tiny(name)
     with routed(model, attend), pytest.raises(ModelError, match=r"layer 1 .*expected"):
         model.encoder.layer = torch.nn.ModuleList(reversed(model.encoder.layer))
         hidden(model, input_ids=tokens(1, 4))

@@ -182,7 +182,7 @@ def test_restored_after_exception(name, error):
     assert torch.equal(hidden(model, input_ids=ids), expected)
 
 
-@pytest.mark.parametrize("name", ["bert", "albert"])
+@pytest.mark.parametrize("name", ["bert", "albert", "roformer", "t5"])
 def test_layers_begin_anew_after_a_forward_pass_that_stopped(name):
     model = tiny(name)
     layers = []
@@ -221,8 +221,9 @@ def test_half_precision_and_layouts():
     assert set(seen) == {(torch.bfloat16, 1)}
 
 
-def test_two_models_and_two_threads_at_once():
-    models = [tiny("bert", seed=s) for s in (0, 1)]
+@pytest.mark.parametrize("name", ["bert", "roformer", "t5"])
+def test_two_models_and_two_threads_at_once(name):
+    models = [tiny(name, seed=s) for s in (0, 1)]
     ids = [tokens(2, 8, seed=s) for s in (2, 3)]
     expected = [[hidden(m, input_ids=i) for i in ids] for m in models]
     found: dict[tuple[int, int], torch.Tensor] = {}

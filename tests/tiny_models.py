@@ -122,15 +122,17 @@ def sharpen(model: torch.nn.Module, factor: float = 8.0) -> torch.nn.Module:
                 weights *= factor
             elif "Wqkv" in parts and weights.dim() == 2:  # ModernBERT
                 weights[: 2 * len(weights) // 3] *= factor
+            elif {"q_norm", "k_norm"} & set(parts):  # ESM-C normalises queries and keys
+                weights *= factor / 12
             elif {"q", "k"} & set(parts):  # T5's scores are large from the beginning
-                weights *= factor / 4
+                weights *= factor / 11
     return model
 
 
-def tiny(name: str, seed: int = 0) -> PreTrainedModel:
+def tiny(name: str, seed: int = 0, factor: float = 8.0) -> PreTrainedModel:
     """A bare encoder with random weights, in evaluation mode."""
     config = CONFIGS[name]()
-    return tiny_of(encoder_class(config), config, seed)
+    return tiny_of(encoder_class(config), config, seed, factor)
 
 
 def encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -142,11 +144,14 @@ def encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
 
 
 def tiny_of(
-    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int = 0
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    seed: int = 0,
+    factor: float = 8.0,
 ) -> PreTrainedModel:
     """A model of any class, with random weights, in evaluation mode."""
     torch.manual_seed(seed)
-    return sharpen(model_class(config).eval())
+    return sharpen(model_class(config).eval(), factor)
 
 
 def tokens(batch: int, length: int, seed: int = 1) -> Tensor:
