@@ -221,3 +221,17 @@ def test_xlnet_with_a_head():
             found = model(**given).logits
     assert routing.encoder is model.transformer
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_packed_rows_of_somebody_elses_pipeline(case):
+    encoder, _, model, proteins = case
+    ids = [torch.from_numpy(model.tokens.encode(p.sequence)) for p in proteins]
+    bounds = torch.tensor([0, *np.cumsum([len(one) for one in ids])], dtype=torch.int32)
+    ends = {int(token) for token in (*model.tokens.prefix, *model.tokens.suffix)}
+    row = torch.cat(ids)[None]
+    residues = ~torch.isin(row, torch.tensor(sorted(ends)))
+    with pf.attach(encoder, properties=("separation",), threshold=THETA, residues=residues) as tap:
+        hidden(encoder, input_ids=row, cu_seq_lens_q=bounds)
+    alone = pf.analyze(model, proteins, ("separation",), threshold=THETA)
+    assert tap.result().analysed == len(proteins)
+    assert np.abs(tap.result().arcs - alone.arcs).sum() <= 2
