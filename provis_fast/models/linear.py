@@ -3,7 +3,8 @@
 On a CPU torch multiplies float32 matrices with MKL, which keeps its AVX-512 code for Intel's own
 processors. oneDNN, which torch carries as well and runs for ``torch.compile``, goes by what a
 processor can do: with AVX-512 on a processor of another make it is twice as fast. It also applies
-the GELU that follows the first product of a feed-forward layer while a tile is at hand.
+the GELU that follows the first product of a feed-forward layer while a tile is at hand. XLNet's
+attention, which multiplies with parameters instead of layers, is treated likewise.
 
 Results differ from MKL's in the last places, as between any two matrix libraries; they do not
 depend on the number of threads. ``PROVIS_FAST_LINEAR=torch`` or ``onednn`` overrides the choice.
