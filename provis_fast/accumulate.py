@@ -284,6 +284,12 @@ class BatchStatistics:
             )
 
 
+def packed_terms(terms: dict[str, Any]) -> dict[str, Any]:
+    """Terms of a handler of one row, [1, H, T, D], as packed sequences have them, [T, H, D]."""
+    rows = terms.get("position_query")
+    return terms if rows is None else {**terms, "position_query": rows[0].transpose(0, 1)}
+
+
 def move_properties(properties: PropertyBatch, device: torch.device) -> PropertyBatch:
     """The same properties with their tensors on `device`; pinned ones travel while others work."""
     return PropertyBatch._make(

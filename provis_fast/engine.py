@@ -25,7 +25,13 @@ from torch import Tensor
 
 from provis_fast import arc_lists, versions
 from provis_fast import compat as compatibility
-from provis_fast.accumulate import BatchStatistics, Measures, move_properties, uninterrupted
+from provis_fast.accumulate import (
+    BatchStatistics,
+    Measures,
+    move_properties,
+    packed_terms,
+    uninterrupted,
+)
 from provis_fast.arc_lists import ArcList, ArcOverflowError, arc_file, arc_room
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError, ModelError
@@ -427,7 +433,7 @@ class _Run:
             cu_seqlens=self._cu_seqlens,
             residues=self._residues,
             max_length=self._longest,
-            **terms,
+            **packed_terms(terms),
         )
         if last:
             raise StopForward

@@ -161,7 +161,8 @@ class PackPlanner:
         # Relative positions have no limit; what such a config says is the length of training.
         positions = model.config.get("max_position_embeddings")
         specials = model.tokens.n_prefix + model.tokens.n_suffix
-        unlimited = model.max_residues is None and positions is not None
+        # XLNet's config says -1: any length, and nothing of what it was trained on.
+        unlimited = model.max_residues is None and positions is not None and positions > 0
         self.trained_residues = positions - specials if unlimited else None
 
     def __call__(self, records: Iterable[Protein | SetAside]) -> Iterator[Pack | Remark]:

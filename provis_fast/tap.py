@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from provis_fast import versions
-from provis_fast.accumulate import BatchStatistics, Measures
+from provis_fast.accumulate import BatchStatistics, Measures, packed_terms
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import route, routed, weights_digest
 from provis_fast.properties import Property
@@ -311,7 +311,7 @@ class _ForwardPass:
             cu_seqlens=self._cu_seqlens,
             residues=self._mask[0],
             max_length=self._longest,
-            **terms,
+            **packed_terms(terms),
         )[None]
 
     def add_to(self, result: HeadStatistics) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, EsmConfig, EsmModel
+from transformers import BertConfig, BertModel, EsmConfig, EsmModel, XLNetConfig, XLNetModel
 
 import provis_fast as pf
 from provis_fast.models import activations, linear
@@ -135,3 +135,29 @@ def test_choice(monkeypatch):
     monkeypatch.setattr(linear, "_works", lambda: False)
     with pytest.raises(pf.ProvisError, match="no oneDNN that could be used here; unset"):
         linear.library()
+
+
+def test_products_of_xlnet(onednn):
+    """Its attention multiplies with parameters, which are no layers."""
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=30, d_model=64, n_layer=2, n_head=2, d_inner=160)
+    model = XLNetModel(config).eval()
+    ids = torch.randint(4, 24, (2, 70), generator=torch.Generator().manual_seed(1))
+    types = (torch.arange(70) > 60).long().expand(2, -1)
+    mask = (torch.arange(70) < torch.tensor([[70], [50]])).long()
+    for given in ({}, dict(token_type_ids=types, attention_mask=mask)):
+        with torch.inference_mode():
+            usual = model(input_ids=ids, **given)
+            with linear.faster(model):
+                kinds = [type(part).__name__ for part in changed(model)]
+                assert kinds.count("XLNetRelativeAttention") == 2
+                faster = model(input_ids=ids, **given)
+                attentions = model(input_ids=ids, **given, output_attentions=True).attentions
+                again = model(input_ids=ids, mems=usual.mems, **given).last_hidden_state
+            continued = model(input_ids=ids, mems=usual.mems, **given).last_hidden_state
+        assert not changed(model)
+        torch.testing.assert_close(
+            faster.last_hidden_state, usual.last_hidden_state, rtol=0, atol=1e-5
+        )
+        torch.testing.assert_close(again, continued, rtol=0, atol=1e-5)
+        assert len(attentions) == 2

@@ -21,9 +21,7 @@ def refused(config: transformers.PreTrainedConfig, model_class: type, match: str
 @pytest.mark.parametrize(
     ("model_class", "config"),
     [
-        ("XLNetModel", {"d_model": 24, "n_layer": 2, "n_head": 2, "d_inner": 8}),
         ("DebertaV2Model", tiny_models.SIZES),
-        ("ModernBertModel", {**tiny_models.SIZES, "global_attn_every_n_layers": 2}),
     ],
 )
 def test_classes_that_are_not_routed_are_refused_by_name(model_class, config):

@@ -61,14 +61,14 @@ def test_padded_batch_equals_sdpa(name):
 def test_layers_are_numbered_as_their_weights(name):
     """Queries reach the handler from the module that stands at that place in the model."""
     model = tiny(name)
-    outputs = []
-    names = ("query", "q_lin", "q_proj", "q")
+    called = []
+    names = ("query", "q_lin", "q_proj", "q", "Wqkv", "rel_attn")
     linears = [m for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in names]
-    hooks = [m.register_forward_hook(lambda m, a, out: outputs.append((m, out))) for m in linears]
+    hooks = [m.register_forward_pre_hook(lambda m, args: called.append(m)) for m in linears]
     projected = []
 
     def handler(layer, query, key, value, mask, scale, **terms):
-        projected.append((layer, outputs[-1][0]))
+        projected.append((layer, called[-1]))
         return attend(layer, query, key, value, mask, scale, **terms)
 
     with routed(model, handler) as routing:

@@ -19,6 +19,7 @@ from tiny_models import CONFIGS
 
 import provis_fast as pf
 from provis_fast import ops
+from provis_fast.accumulate import packed_terms
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import FAMILIES, Model, routed
 
@@ -98,7 +99,7 @@ def through_kernel(model, ids, floor=0.01):
             thresholds=floor,
             max_arcs=int(bounds[-1] * query.shape[1] / floor),
             scale=scale,
-            **terms,
+            **packed_terms(terms),
         )
         sparse.append((found.arc_index, found.arc_weight))
         return found.output[None]

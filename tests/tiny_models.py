@@ -23,6 +23,7 @@ from transformers import (
     EsmcConfig,
     EsmConfig,
     EsmTokenizer,
+    ModernBertConfig,
     MT5Config,
     PreTrainedConfig,
     PreTrainedModel,
@@ -32,6 +33,7 @@ from transformers import (
     T5Config,
     UMT5Config,
     XLMRobertaConfig,
+    XLNetConfig,
 )
 
 SIZES = {
@@ -56,6 +58,7 @@ T5_SIZES = {
     "relative_attention_max_distance": 20,
     "feed_forward_proj": "gated-gelu",
 }
+XLNET_PARTS = ("q", "k", "r", "r_w_bias", "r_r_bias", "r_s_bias", "seg_embed")
 ESM = {**SIZES, "mask_token_id": 32, "token_dropout": True}
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
@@ -93,6 +96,18 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "t5-relu": lambda: T5Config(**{**T5_SIZES, "feed_forward_proj": "relu", "d_kv": 20}),
     "mt5": lambda: MT5Config(**T5_SIZES),
     "umt5": lambda: UMT5Config(**T5_SIZES),
+    # Layers 2 and 3 see six tokens to either side.
+    "modernbert": lambda: ModernBertConfig(
+        **{**SIZES, "max_position_embeddings": 2048},
+        local_attention=12,
+        **{f"{name}_token_id": 2 for name in ("bos", "eos", "cls", "sep")},
+    ),
+    "xlnet": lambda: XLNetConfig(
+        vocab_size=33, d_model=24, n_layer=3, n_head=2, d_inner=32, pad_token_id=1
+    ),
+    "xlnet-clamped": lambda: XLNetConfig(
+        vocab_size=33, d_model=24, n_layer=3, n_head=2, d_inner=32, pad_token_id=1, clamp_len=7
+    ),
 }
 
 
@@ -103,6 +118,10 @@ def sharpen(model: torch.nn.Module, factor: float = 8.0) -> torch.nn.Module:
             parts = name.split(".")
             if {"query", "key", "q_lin", "k_lin", "q_proj", "k_proj"} & set(parts):
                 weights *= factor
+            elif "rel_attn" in parts and parts[-1] in XLNET_PARTS:
+                weights *= factor
+            elif "Wqkv" in parts and weights.dim() == 2:  # ModernBERT
+                weights[: 2 * len(weights) // 3] *= factor
             elif {"q_norm", "k_norm"} & set(parts):  # ESM-C normalises queries and keys
                 weights *= factor / 12
             elif {"q", "k"} & set(parts):  # T5's scores are large from the beginning
@@ -154,16 +173,27 @@ def attend(
     mask: Tensor | None,
     scale: float,
     relative_bias: Tensor | None = None,
+    window: int = 0,
+    position_query: Tensor | None = None,
+    position_key: Tensor | None = None,
 ) -> Tensor:
     """Softmax attention from its formula; a handler."""
-    scores = torch.einsum("bhid,bhjd->bhij", query, key) * scale
+    at = torch.arange(query.shape[2])
+    offset = at[None, :] - at[:, None]
+    scores = torch.einsum("bhid,bhjd->bhij", query, key)
+    if position_query is not None:
+        rows = position_key[offset + position_key.shape[0] // 2]  # [L, L, H, D]
+        scores = scores + torch.einsum("bhid,ijhd->bhij", position_query, rows)
+    scores = scores * scale
     if relative_bias is not None:
-        n, reach = query.shape[2], relative_bias.shape[1] // 2
-        at = torch.arange(n)
-        scores = scores + relative_bias[:, at[None, :] - at[:, None] + reach]
+        scores = scores + relative_bias[:, offset + relative_bias.shape[1] // 2]
+    if window:
+        scores = scores.masked_fill(offset.abs() >= window, -math.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
-    return torch.einsum("bhij,bhjd->bihd", scores.softmax(-1).to(value.dtype), value)
+    # A row without keys, as padding has within a window, has no weights.
+    weights = scores.softmax(-1).masked_fill(scores == -math.inf, 0.0)
+    return torch.einsum("bhij,bhjd->bihd", weights.to(value.dtype), value)
 
 
 def attend_within(boundaries: list[int]) -> Callable[..., Tensor]:
@@ -180,7 +210,16 @@ def attend_within(boundaries: list[int]) -> Callable[..., Tensor]:
     ) -> Tensor:
         assert mask is None or mask.all()
         pieces = [
-            attend(layer, *(t[:, :, a:b] for t in (query, key, value)), None, scale, **terms)
+            attend(
+                layer,
+                *(t[:, :, a:b] for t in (query, key, value)),
+                None,
+                scale,
+                **{
+                    name: term[:, :, a:b] if name == "position_query" else term
+                    for name, term in terms.items()
+                },
+            )
             for a, b in itertools.pairwise(boundaries)
         ]
         return torch.cat(pieces, dim=1)

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.roformer.modeling_roformer import RoFormerSelfAttention
+from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
 
 from provis_fast.errors import ModelError
-from provis_fast.models import patches_roformer, patches_t5
+from provis_fast.models import patches_roformer, patches_t5, patches_xlnet, windows
 from provis_fast.models.patching import Attend
 
 
@@ -95,6 +96,10 @@ class Family:
     terms : callable, optional
         Called with the keyword arguments of each call of the attention interface: takes out those
         that it understands and returns the terms of the handler that they stand for.
+    window : callable, optional
+        Config -> window of the local layers, whose mask may then be asked for: `terms` carries it.
+    options : mapping
+        Further arguments of the encoder's forward, for analyses of our own.
     """
 
     name: str
@@ -104,6 +109,8 @@ class Family:
     attention_class: type[nn.Module] | None = None
     patch: Callable[[PreTrainedModel, Attend], AbstractContextManager[None]] | None = None
     terms: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    window: Callable[[PreTrainedConfig], int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def packs(self) -> bool:
@@ -143,6 +150,12 @@ FAMILIES: dict[str, Family] = {
         Family("ernie", _from_zero),
         Family("esm", _esm_positions),
         Family("esmc", _relative),
+        Family(
+            "modernbert",
+            _relative,
+            terms=windows.window_term,
+            window=lambda config: config.sliding_window + 1,  # half of the window counts: inclusive
+        ),
         _t5("mt5"),
         Family("roberta", _after_padding),
         Family("roberta-prelayernorm", _after_padding),
@@ -156,6 +169,15 @@ FAMILIES: dict[str, Family] = {
         _t5("t5"),
         _t5("umt5"),
         Family("xlm-roberta", _after_padding),
+        Family(
+            "xlnet",
+            _relative,
+            patches_xlnet.in_order,
+            positions=patches_xlnet.POSITIONS,
+            attention_class=XLNetRelativeAttention,
+            patch=patches_xlnet.relative_attention,
+            options={"use_mems": False},  # else every layer's input is kept
+        ),
     )
 }
 
@@ -163,8 +185,6 @@ FAMILIES: dict[str, Family] = {
 UNSUPPORTED: dict[str, str] = {
     "deberta": "its disentangled attention adds terms of relative position inside the layer",
     "deberta-v2": "its disentangled attention adds terms of relative position inside the layer",
-    "modernbert": "its local layers attend within a sliding window, which is not supported yet",
-    "xlnet": "it computes attention itself, with a term of relative position",
 }
 
 _ADVICE = {"is_encoder_decoder": "give its encoder alone (load_model does so for T5)"}

@@ -3,7 +3,8 @@
 On a CPU torch multiplies float32 matrices with MKL, which keeps its AVX-512 code for Intel's own
 processors. oneDNN, which torch carries as well and runs for ``torch.compile``, goes by what a
 processor can do: with AVX-512 on a processor of another make it is twice as fast. It also applies
-the GELU that follows the first product of a feed-forward layer while a tile is at hand.
+the GELU that follows the first product of a feed-forward layer while a tile is at hand. XLNet's
+attention, which multiplies with parameters instead of layers, is treated likewise.
 
 Results differ from MKL's in the last places, as between any two matrix libraries; they do not
 depend on the number of threads. ``PROVIS_FAST_LINEAR=torch`` or ``onednn`` overrides the choice.
@@ -24,6 +25,7 @@ from torch.nn.modules import module as modules
 from transformers.activations import GELUActivation
 from transformers.models.bert.modeling_bert import BertIntermediate
 from transformers.models.esm.modeling_esm import EsmConfig, EsmIntermediate
+from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
 
 from provis_fast.errors import ArgumentError
 
@@ -102,16 +104,17 @@ def _replacements(module: nn.Module) -> dict[nn.Module, Callable[[nn.Module, Ten
             found[part] = _linear
         elif _ends_in_gelu(part) and _is_plain(part.dense) and not _is_watched(part.dense):
             found[part] = _linear_and_gelu
+        elif type(part) is XLNetRelativeAttention and all(map(_is_plain_weight, part.parameters())):
+            found[part] = _xlnet_attention
     return found
 
 
 def _is_plain(part: nn.Module) -> bool:
-    return (
-        type(part) is nn.Linear
-        and part.weight.is_cpu
-        and part.weight.dtype == torch.float32
-        and part.weight.is_contiguous()
-    )
+    return type(part) is nn.Linear and _is_plain_weight(part.weight)
+
+
+def _is_plain_weight(weight: Tensor) -> bool:
+    return weight.is_cpu and weight.dtype == torch.float32 and weight.is_contiguous()
 
 
 def _is_watched(part: nn.Module) -> bool:
@@ -143,6 +146,36 @@ def _linear_and_gelu(part: nn.Module, x: Tensor) -> Tensor:
     if x.dtype != torch.float32:
         return type(part).forward(part, x)
     return torch.ops.mkldnn._linear_pointwise(x, dense.weight, dense.bias, "gelu", [], "none")
+
+
+def _xlnet_attention(
+    part: nn.Module,
+    h: Tensor,  # [L, B, hidden]
+    g: Tensor | None,
+    attn_mask_h: Tensor | None,
+    attn_mask_g: Tensor | None,
+    r: Tensor,  # [P, 1, hidden]
+    seg_mat: Tensor | None,
+    mems: Tensor | None = None,
+    target_mapping: Tensor | None = None,
+    output_attentions: bool = False,
+) -> tuple[Tensor, None]:
+    """XLNetRelativeAttention.forward, whose linear layers are products with parameters."""
+    if g is not None or mems is not None or output_attentions or h.dtype != torch.float32:
+        given = (h, g, attn_mask_h, attn_mask_g, r, seg_mat, mems, target_mapping)
+        return type(part).forward(part, *given, output_attentions)
+
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+
+    heads = (part.n_head, part.d_head)
+    q, k, v, position_k = (
+        product(x, weight.flatten(1).T).unflatten(-1, heads)
+        for x, weight in ((h, part.q), (h, part.k), (h, part.v), (r, part.r))
+    )
+    mixed = part.rel_attn_core(q, k, v, position_k, seg_mat=seg_mat, attn_mask=attn_mask_h)
+    output = product(mixed.flatten(2), part.o.flatten(1))
+    return part.layer_norm(part.dropout(output) + h), None
 
 
 def _is_slow_in_mkl() -> bool:

@@ -44,9 +44,15 @@ _ARCHITECTURE = (
 )
 # The same, of families that came later: their absence does not count in the digest of the others.
 _ARCHITECTURE_OF_SOME = (
+    "clamp_len",
+    "d_inner",
     "d_kv",
     "feed_forward_proj",
+    "ff_activation",
     "layer_norm_epsilon",
+    "layer_types",
+    "local_attention",
+    "norm_eps",
     "relative_attention_max_distance",
     "relative_attention_num_buckets",
     "rotary_value",
@@ -109,6 +115,7 @@ class Model:
         first = routing.family.first_position
         self._first_position = first(config) if first is not None else None
         self._positions = routing.family.positions
+        self._options = dict(routing.family.options)
         self._max_tokens = routing.family.max_tokens(config)
         specials = self.tokens.n_prefix + self.tokens.n_suffix
         self.max_residues = None if self._max_tokens is None else self._max_tokens - specials
@@ -165,7 +172,7 @@ class Model:
             ``input_ids`` and positions, int64 ``[1, T]`` on the model's device, with T the sum of
             n_s. Positions begin anew with each protein; they have the name under which the family
             takes them, ``position_ids`` for most. ``input_ids`` alone where it takes none, or does
-            not pack.
+            not pack. And options that the family asks for (``use_mems=False``).
 
         Raises
         ------
@@ -197,10 +204,11 @@ class Model:
         rows = {"input_ids": np.concatenate(ids)}
         if self._positions is not None:
             rows[self._positions] = positions + (self._first_position or 0)
-        return {
+        tensors = {
             name: torch.from_numpy(row).unsqueeze(0).to(self.device, non_blocking=True)
             for name, row in rows.items()
         }
+        return tensors | self._options
 
     def summary(self) -> dict[str, Any]:
         """What results keep of the model; JSON."""

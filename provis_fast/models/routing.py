@@ -24,6 +24,7 @@ from transformers.masking_utils import bidirectional_mask_function
 
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models.families import Family, family_of, is_attention, supported
+from provis_fast.models.windows import is_window
 
 IMPLEMENTATION = "provis_fast"
 
@@ -34,7 +35,7 @@ IMPLEMENTATION = "provis_fast"
 Handler = Callable[..., Tensor]
 
 #: Terms of a score besides the product of query and key.
-TERMS = frozenset({"relative_bias"})
+TERMS = frozenset({"relative_bias", "window", "position_query", "position_key"})
 
 # Keyword arguments that transformers passes down to the attention function and that do not change
 # what is computed. Any other one that is set may (windows, biases, caps, sinks), so it is refused.
@@ -261,7 +262,11 @@ def _padding_mask(
     if routing is not None and routing.family.attention_class and not routing.is_running:
         # Its own attention, which knows nothing of us, would take this for a mask between tokens.
         raise _stranger(f"another model of type {config.model_type!r}")
-    if mask_function is not bidirectional_mask_function:
+    if mask_function is not bidirectional_mask_function and not (
+        routing is not None
+        and routing.family.window is not None
+        and is_window(mask_function, routing.family.window(config))
+    ):
         raise ModelError(
             "this forward pass restricts which tokens a query sees (a causal, windowed or "
             "per-chain mask); only padding masks of shape [batch, tokens] are supported"
