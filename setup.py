@@ -5,8 +5,9 @@ The extension neither links nor includes torch, so one build serves every torch 
 Environment:
     PROVIS_FAST_CUDA=0|1|auto   build the CUDA part: never, always, where nvcc is found and can
                                 build it (default).
-    PROVIS_FAST_CUDA_ARCHITECTURES   CMake's list of architectures; default "80-real;90", SASS for
-                                A100 and H100 and PTX for what comes after them.
+    PROVIS_FAST_CUDA_ARCHITECTURES   CMake's list of architectures; default
+                                "80-real;90a-real;90-virtual", SASS for A100 and H100 and PTX for
+                                what comes after them.
     CUDACXX                     path of nvcc; default: on PATH, or in /usr/local/cuda.
     PROVIS_FAST_WERROR=1        treat compiler warnings as errors.
     PROVIS_FAST_BUILD_TYPE      CMake build type; default Release.
@@ -69,7 +70,9 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
-        architectures = os.environ.get("PROVIS_FAST_CUDA_ARCHITECTURES", "80-real;90")
+        architectures = os.environ.get(
+            "PROVIS_FAST_CUDA_ARCHITECTURES", "80-real;90a-real;90-virtual"
+        )
         parts = "the CPU part; no CUDA part" + (", as there is no nvcc" if cuda == "auto" else "")
         done = False
         if nvcc is not None:

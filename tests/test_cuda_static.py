@@ -19,7 +19,7 @@ import pytest
 
 from provis_fast import _C
 
-ARCHITECTURES = ("sm_80", "sm_90")
+ARCHITECTURES = ("sm_80", "sm_90a")
 # Kernels by element type, depth and purpose: two_pass_kernel<Element, depth, weighted> and
 # fused_kernel<Element, depth> of csrc/cuda.
 ELEMENTS = ("BFloat16", "Float16")
