@@ -5,8 +5,9 @@
 // of these weights is 1 and lse never falls, so no more than 1 / theta keys have a weight of theta,
 // and a key below that is out for good. The list keeps the keys whose weight is at least
 // theta e^-kSlack; as long as lse is right to 4e-5 these are no more than (1 + 1e-4) / theta, so
-// the list cannot overflow. It is pruned when keys are added: at no other time can it run out of
-// room.
+// the list cannot overflow. (In float32 that holds for |lse| up to 512, ten times what models have;
+// beyond, a row that does run out of room is flagged.) It is pruned when keys are added: at no
+// other time can it run out of room.
 #pragma once
 
 #include <cmath>
@@ -45,7 +46,7 @@ static PROVIS_HD float candidate_floor(float running_lse, float log_theta) {
 
 // Adds the keys of one tile to the lists of the warp's rows: `row` 0 for rows g, 1 for rows g + 8
 // of the fragments. A key is a candidate where unit * score >= `floor`, that of the lane's row with
-// this tile in its normaliser; +inf for a row that does not count. `columns` are the keys that
+// this tile in its normaliser; NaN for a row that does not count. `columns` are the keys that
 // count, as the lane sees them. The whole warp comes here. False if there was no room, which a
 // right normaliser rules out: nothing is written then, and the row cannot be used.
 template <class Gpu>

@@ -88,7 +88,7 @@ struct FusedBlock {
   Counters arcs;
   float unit, per_unit;  // what makes natural and binary logarithms of scores
   OnlineRow online[kRowTiles][2];
-  float floors[kRowTiles][2];  // of candidates, at the last search; +inf: the row does not count
+  float floors[kRowTiles][2];  // of candidates, at the last search; NaN: the row does not count
   float outputs[kRowTiles][kDepth / 2];
 
   PROVIS_HD FusedBlock(const Gpu& gpu_, const FusedCall& call_) : gpu(gpu_), call(call_) {}
@@ -108,7 +108,7 @@ struct FusedBlock {
     PROVIS_UNROLL
     for (int t = 0; t < kRowTiles; ++t) {
       PROVIS_UNROLL
-      for (int r = 0; r < 2; ++r) floors[t][r] = counts(t, r) ? -INFINITY : INFINITY;
+      for (int r = 0; r < 2; ++r) floors[t][r] = counts(t, r) ? -INFINITY : NAN;
       PROVIS_UNROLL
       for (int x = 0; x < kDepth / 2; ++x) outputs[t][x] = 0;
     }
@@ -125,8 +125,7 @@ struct FusedBlock {
     return is_allowed(call, place.begin + i) && is_residue(call, place.begin + i);
   }
 
-  PROVIS_HD CandidateList list_of(int t, int r) const {
-    const int row = query_of(t) + 8 * r - place.first;
+  PROVIS_HD CandidateList list_of(int row) const {
     return {entries + row * call.list_capacity, sizes + row, call.list_capacity};
   }
 
@@ -218,7 +217,7 @@ struct FusedBlock {
                       ? 0.0f
                       : gpu.exp2(gpu.multiply_rounded(row.most, per_unit) - reference[r]);
       row.most = most;
-      row.sum *= shrink[r];
+      row.sum = gpu.multiply_rounded(row.sum, shrink[r]);  // the same whether searched or not
       const float least = most * unit + call.least_log_threshold - kSlack;
       promising = promising || (of_tile * unit >= least && of_tile * unit >= floors[t][r]);
     }
@@ -243,9 +242,12 @@ struct FusedBlock {
       const float mine = sum_of_terms(gpu, scores, r, per_unit, reference[r]);
       const float total = row_sum(gpu, online[t][r].sum + mine);
       const float lse = log_sum_exp(gpu, online[t][r].most, total, unit, per_unit);
-      if (floors[t][r] < INFINITY) floors[t][r] = candidate_floor(lse, call.least_log_threshold);
+      if (floors[t][r] == floors[t][r]) {
+        floors[t][r] = candidate_floor(lse, call.least_log_threshold);
+      }
+      const int row = query_of(t) + 8 * r - place.first;
       const bool fits =
-          add_candidates(gpu, list_of(t, r), scores, r, lane_columns(masks.counted, gpu.lane()),
+          add_candidates(gpu, list_of(row), scores, r, lane_columns(masks.counted, gpu.lane()),
                          first_key, unit, floors[t][r]);
       if (!fits) raise(gpu, call, place, kNotFinite);
     }
@@ -287,12 +289,17 @@ struct FusedBlock {
       }
       gpu.sync_warp();
       store_outputs();
+      if (call.list_capacity != 0) {
+        PROVIS_NO_UNROLL  // the code of many properties, once
+            for (int eight = 0; eight < 2 * kRowTiles; ++eight) count_rows(eight);
+      }
     }
     gpu.sync();
     if (call.arc_slots_shared != 0) flush_arcs(gpu, call, place, arcs);
   }
 
-  // Log-sum-exp and arcs of one row, and its output to where its query was.
+  // Log-sum-exp of one row, and its output to where its query was. What count_rows() needs goes to
+  // the tile of keys, which nobody reads any more.
   PROVIS_HD void finish_row(int t, int r) {
     const int i = query_of(t) + 8 * r;
     const float total = row_sum(gpu, online[t][r].sum);
@@ -315,12 +322,18 @@ struct FusedBlock {
       // As where the log-sum-exp is given, NaN counts only where a query may be attended.
       if (!(lse < INFINITY) && is_allowed(call, token)) raise(gpu, call, place, kNotFinite);
     }
-    if (call.list_capacity != 0) count_row(t, r, i, lse);
+    if (call.list_capacity != 0 && (gpu.lane() & 3) == 0) {
+      const bool has_arcs = floors[t][r] == floors[t][r] && lse > -INFINITY;
+      reinterpret_cast<float*>(key_tile)[i - place.first] = has_arcs ? -lse : -INFINITY;
+    }
   }
 
-  PROVIS_HD void count_row(int t, int r, int i, float lse) {
-    const CandidateList list = list_of(t, r);
-    const float minus_lse = floors[t][r] < INFINITY && lse > -INFINITY ? -lse : -INFINITY;
+  // Arcs of eight rows of the warp.
+  PROVIS_HD void count_rows(int eight) {
+    const int i = warp_first + 8 * eight + (gpu.lane() >> 2);
+    const int row = i - place.first;
+    const CandidateList list = list_of(row);
+    const float minus_lse = reinterpret_cast<const float*>(key_tile)[row];
     const float log_theta = call.least_log_threshold;
     const bool listed = call.arc_index != nullptr;
     int mine = 0;

@@ -119,8 +119,10 @@ PROVIS_HD void share_key_masks(const Gpu& gpu, const TwoPassCall& call, const Pl
   if (!has_key_masks(call) || gpu.warp() >= 2) return;
   const int j = first_key + gpu.thread();
   const int64_t token = place.begin + (j < place.n ? j : 0);  // reads need no branch
-  const bool allowed = is_allowed(call, token) && j < place.n;
-  const bool counted = is_residue(call, token) && allowed;
+  // Both are read before either is looked at: the block waits for them only once.
+  const bool may = is_allowed(call, token), residue = is_residue(call, token);
+  const bool allowed = may & (j < place.n);
+  const bool counted = residue & allowed;
   const uint32_t all = gpu.ballot(allowed), some = gpu.ballot(counted);
   if (gpu.lane() != 0) return;
   words[2 * gpu.warp()] = all;

@@ -74,7 +74,7 @@ PROVIS_HD float exponentiate(const Gpu& gpu, float (&scores)[kLaneElements], int
 // Natural log-sum-exp of unit * score, from a row's maximum and the sum over its four lanes.
 template <class Gpu>
 PROVIS_HD float log_sum_exp(const Gpu& gpu, float most, float total, float unit, float per_unit) {
-  if (total == 0.0f) return -INFINITY;
+  if (most == -INFINITY) return -INFINITY;  // not where sums vanish: scores that overflow are NaN
   const float reference = reference_of(gpu, most, per_unit);
   const float lost = gpu.fma(most, per_unit, -reference);  // exact: what rounding took from r
   return gpu.fma(most, unit, gpu.fma(-lost, kLn2, gpu.log(total)));

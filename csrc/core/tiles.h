@@ -82,31 +82,42 @@ PROVIS_HD void copy_rows(const Gpu& gpu, const Rows& rows, int64_t first, int ch
   constexpr int kUnits = Shape::kUnits;
   constexpr int kCopies = kRows * kUnits / kBlockThreads;
   static_assert(kRows * kUnits % kBlockThreads == 0, "all threads copy alike");
-  const auto copy_all = [&](auto next) {
-    int row = gpu.thread() / kUnits;
-    int unit = gpu.thread() % kUnits;
+  int row = gpu.thread() / kUnits;
+  int unit = gpu.thread() % kUnits;
+  if constexpr (kBlockThreads % kUnits == 0) {  // a thread copies one unit of every so many rows
+    constexpr int kStep = kBlockThreads / kUnits;
+    const int offset = (chunk * kUnits + unit) * 16;
+    const int bytes = bytes_of_unit(rows, offset);
+    const char* from = rows.data + (first + row) * rows.stride + offset;
+    char* to = tile + (row * pitch + unit) * 16;
+    const auto copy_next = [&] {
+      gpu.copy_async(to, from, keep(row) ? bytes : 0);
+      row += kStep;
+      from += kStep * rows.stride;
+      to += kStep * pitch * 16;
+    };
     if constexpr (kCopies <= 4) {
       PROVIS_UNROLL
-      for (int c = 0; c < kCopies; ++c) next(row, unit);
+      for (int c = 0; c < kCopies; ++c) copy_next();
     } else {  // addresses of many copies would take many registers
       PROVIS_NO_UNROLL
-      for (int c = 0; c < kCopies; ++c) next(row, unit);
+      for (int c = 0; c < kCopies; ++c) copy_next();
     }
-  };
-  copy_all([&](int& row, int& unit) {
-    const int offset = (chunk * kUnits + unit) * 16;
-    const int bytes = keep(row) ? bytes_of_unit(rows, offset) : 0;
-    const char* from = rows.data + (first + row) * rows.stride + offset;
-    gpu.copy_async(tile + (row * pitch + unit) * 16, bytes > 0 ? from : rows.data, bytes);
-    row += kBlockThreads / kUnits;
-    if constexpr (kBlockThreads % kUnits != 0) {
+  } else {
+    PROVIS_NO_UNROLL
+    for (int c = 0; c < kCopies; ++c) {
+      const int offset = (chunk * kUnits + unit) * 16;
+      const char* from = rows.data + (first + row) * rows.stride + offset;
+      const int bytes = keep(row) ? bytes_of_unit(rows, offset) : 0;
+      gpu.copy_async(tile + (row * pitch + unit) * 16, from, bytes);
+      row += kBlockThreads / kUnits;
       unit += kBlockThreads % kUnits;
       if (unit >= kUnits) {
         unit -= kUnits;
         ++row;
       }
     }
-  });
+  }
 }
 
 // The same element by element, where rows are not aligned to 16 bytes; done on return.

@@ -36,7 +36,7 @@ struct SharedLayout {
 
   static constexpr int kColumnBytes = kBlockWarps * kTileKeys * 4;
   static constexpr int kRowBytes = kMaxBlockQueries / 8 * 4;  // which queries count
-  static constexpr int kMaskBytes = 2 * 2 * 4;                // which keys of the tile
+  static constexpr int kMaskBytes = 2 * 2 * 2 * 4;            // which keys of two tiles
 
   PROVIS_HD int rows_at() const { return query_bytes + 2 * stage_bytes + column_bytes; }
   PROVIS_HD int masks_at() const { return rows_at() + kRowBytes; }
@@ -199,18 +199,13 @@ struct TwoPassBlock {
       for (int chunk = 0; chunk < chunks; ++chunk) {
         const bool same_tile = chunk + 1 < chunks;
         const int next_key = same_tile ? first_key : first_key + kTileKeys;
-        if (next_key < range.end) {
-          load_keys(next_key, same_tile ? chunk + 1 : 0, stage ^ 1);
-        }
-        if (chunk == 0) share_key_masks(gpu, call, place, first_key, mask_words);
-        if (next_key < range.end) {
-          gpu.template wait<1>();
-        } else {
-          gpu.template wait<0>();
-        }
-        gpu.sync();  // these keys are there, and their masks
+        uint32_t* words = mask_words + 4 * (first_key / kTileKeys & 1);
+        if (chunk == 0) share_key_masks(gpu, call, place, first_key, words);
+        gpu.template wait<0>();
+        gpu.sync();  // these keys are there, and their masks; all have done with the other stage
+        if (next_key < range.end) load_keys(next_key, same_tile ? chunk + 1 : 0, stage ^ 1);
         if (chunk == 0) {
-          masks = key_masks(call, place, first_key, mask_words);
+          masks = key_masks(call, place, first_key, words);
           wanted = (kWeighted && call.entropy != nullptr ? masks.allowed : masks.counted) != 0;
         }
         if (wanted && busy) {
@@ -223,11 +218,12 @@ struct TwoPassBlock {
           }
           if (!same_tile) tile_statistics(scores, masks, first_key);
         }
-        gpu.sync();  // all have done with this stage, which the next but one overwrites
         stage ^= 1;
       }
-      // The next barrier, ahead of the next tile's products, keeps the sums from being overwritten.
-      if (kWeighted && call.wants_columns != 0 && wanted) fold_columns(first_key);
+      if (kWeighted && call.wants_columns != 0 && wanted) {
+        gpu.sync();  // all sums are there; the next barrier keeps them from being overwritten
+        fold_columns(first_key);
+      }
     }
   }
 

@@ -212,6 +212,11 @@ PROVIS_HD void add_rows(const Gpu& gpu, const TwoPassCall& call, const Place& pl
   PROVIS_UNROLL
   for (int row = 0; row < 2; ++row) {
     if (i + 8 * row >= place.n) continue;
+    // A log-sum-exp that is not the row's own would overflow the counters.
+    if (!(sum[row] < 1.01)) {
+      raise(gpu, call, place, kNotFinite);
+      continue;
+    }
     const int64_t amount = fine_of(sum[row]);
     mass.add(gpu, 0, amount);
     if (call.entropy != nullptr) mass.add(gpu, call.slots, fixed_of(entropy[row]));

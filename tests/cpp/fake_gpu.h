@@ -1,8 +1,11 @@
 // A block of a GPU on the host: 128 threads that run the very templates of csrc/core, with barriers
 // where the GPU has them. Matrices and products follow the documented fragments of ldmatrix.x4 and
-// mma.m16n8k16, and copies arrive no earlier than they are waited for. ThreadSanitizer finds a
+// mma.m16n8k16. Asynchronous copies arrive at once in every other grid, else when they are waited
+// for: a barrier that is missing on either side of them shows. ThreadSanitizer finds a
 // missing barrier, AddressSanitizer a step out of shared memory.
 #pragma once
+
+#include <pthread.h>
 
 #include <atomic>
 #include <cmath>
@@ -20,24 +23,18 @@
 
 namespace fake {
 
+// Waiting threads sleep: 128 that spin on a few cores would mostly watch each other.
 class Barrier {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
+  explicit Barrier(unsigned threads) { pthread_barrier_init(&barrier_, nullptr, threads); }
+  ~Barrier() { pthread_barrier_destroy(&barrier_); }
+  Barrier(const Barrier&) = delete;
+  Barrier& operator=(const Barrier&) = delete;
 
-  void wait() {
-    const unsigned generation = generation_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
-      arrived_.store(0, std::memory_order_relaxed);
-      generation_.fetch_add(1, std::memory_order_release);
-      return;
-    }
-    while (generation_.load(std::memory_order_acquire) == generation) std::this_thread::yield();
-  }
+  void wait() { pthread_barrier_wait(&barrier_); }
 
  private:
-  const int threads_;
-  std::atomic<int> arrived_{0};
-  std::atomic<unsigned> generation_{0};
+  pthread_barrier_t barrier_;
 };
 
 // What the lanes of a warp show each other; two sets, used in turn, need one barrier per exchange.
@@ -50,6 +47,7 @@ struct Block {
   Barrier barrier{provis::kBlockThreads};
   Warp warps[provis::kBlockWarps];
   std::atomic<bool> any[2] = {};
+  bool copies_at_once = false;
 };
 
 inline void require(bool ok, const char* what) {
@@ -180,7 +178,12 @@ class Gpu {
 
   void copy_async(char* to, const char* from, int bytes) const {
     require(aligned(to) && aligned(from), "copies of 16 bytes are aligned");
-    open_.push_back({to, from, bytes});
+    const Copy copy{to, from, bytes};
+    if (block_.copies_at_once) {
+      arrive(copy);
+    } else {
+      open_.push_back(copy);
+    }
   }
   void commit() const {
     flying_.push_back(std::move(open_));
@@ -189,11 +192,7 @@ class Gpu {
   template <int kPending>
   void wait() const {
     while (flying_.size() > kPending) {
-      for (const Copy& copy : flying_.front()) {
-        unsigned char unit[16] = {};
-        std::memcpy(unit, copy.from, static_cast<size_t>(copy.bytes));
-        std::memcpy(copy.to, unit, sizeof unit);
-      }
+      for (const Copy& copy : flying_.front()) arrive(copy);
       flying_.erase(flying_.begin());
     }
   }
@@ -285,6 +284,12 @@ class Gpu {
     int bytes;
   };
 
+  static void arrive(const Copy& copy) {
+    unsigned char unit[16] = {};
+    if (copy.bytes > 0) std::memcpy(unit, copy.from, static_cast<size_t>(copy.bytes));
+    std::memcpy(copy.to, unit, sizeof unit);
+  }
+
   Block& block_;
   Warp& warp_;
   const int thread_;
@@ -296,8 +301,9 @@ class Gpu {
 
 // Runs `work(gpu)` on every thread of one block.
 template <class Work>
-void run_block(Work work) {
+void run_block(Work work, bool copies_at_once = false) {
   const auto block = std::make_unique<Block>();
+  block->copies_at_once = copies_at_once;
   std::vector<std::thread> threads;
   for (int t = 0; t < provis::kBlockThreads; ++t) {
     threads.emplace_back([&block, &work, t] {
@@ -317,7 +323,9 @@ void run_grid(const Call& call, const int64_t (&blocks)[3], int64_t shared_bytes
   const size_t bytes = static_cast<size_t>(shared_bytes);
   const std::unique_ptr<char, Free> shared(
       static_cast<char*>(::operator new[](bytes, std::align_val_t(128))));
-  run_block([&](const Gpu& gpu) {
+  static bool at_once = false;
+  at_once = !at_once;
+  const auto work = [&](const Gpu& gpu) {
     for (int64_t b = 0; b < blocks[0] * blocks[1] * blocks[2]; ++b) {
       if (gpu.thread() == 0) std::memset(shared.get(), 0xff, bytes);
       gpu.sync();
@@ -326,7 +334,8 @@ void run_grid(const Call& call, const int64_t (&blocks)[3], int64_t shared_bytes
                 shared.get());
       gpu.sync();
     }
-  });
+  };
+  run_block(work, at_once);
 }
 
 }  // namespace fake

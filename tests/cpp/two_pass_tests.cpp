@@ -140,7 +140,7 @@ void many_counters() {
   run(c, call);
   const size_t channels = static_cast<size_t>(c.channels());
   for (size_t p = 1; p + 32 < channels; ++p) {  // 32 channels on, the same properties again
-    expect(many.counts[p] == many.counts[p + 32] || p + 32 >= channels, "counts of a later launch");
+    expect(many.counts[p] == many.counts[p + 32], "counts of a later launch");
     expect(many.mass[p] == many.mass[p + 32], "mass of a later launch");
   }
   for (size_t p = 0; p < 33; ++p) expect(many.counts[p] == exact.counts[p], "counts of the first");

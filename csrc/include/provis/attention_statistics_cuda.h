@@ -33,7 +33,8 @@ struct CudaLaunch {
 // (multiplied in float32, never TF32), bfloat16 or float16 (products summed in float32).
 //
 // Nothing is allocated and nothing waits for the device: the call returns after the launch, on the
-// given stream, and can be captured in a graph. Results are the same bits from run to run; the list
+// given stream, and can be captured in a graph (after a first call outside of one: CUDA loads a
+// kernel when it is first launched). Results are the same bits from run to run; the list
 // of arcs has no particular order.
 //
 // A pair is an arc where scale * q . k + biases - lse >= log(threshold) in float32, with a single
