@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from provis_fast import storage, tables
 from provis_fast.cli import OK, SOME_FAILED
 from provis_fast.errors import ResultError
+from provis_fast.interruptions import ignoring_interruptions
 from provis_fast.outcome import aside_line, unknown_note
 from provis_fast.statistics import HeadStatistics
 
@@ -69,7 +67,7 @@ def save(
     try:
         if not overwrite and (folder / "manifest.json").exists():
             raise ResultError(f"{folder}: another result has been written there meanwhile")
-        with uninterrupted():
+        with ignoring_interruptions():  # pressed once more: the files come first
             storage.save(result, folder, arcs)
     except ResultError as error:
         try:
@@ -83,21 +81,6 @@ def save(
                 os.rmdir(spare)
             raise error from None
         raise ResultError(f"{error}\nThe result was saved in {spare} instead") from error
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C, pressed once more, waits until the result is safe; so does SIGTERM."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may do this
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:

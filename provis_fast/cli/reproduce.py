@@ -13,6 +13,7 @@ from provis_fast import storage
 from provis_fast.cli import INTERRUPTED, OK, SOME_FAILED, output
 from provis_fast.cli.progress import ProgressReport
 from provis_fast.errors import ResultError
+from provis_fast.interruptions import ignoring_interruptions
 
 if TYPE_CHECKING:
     from provis_fast.reproduction import Reproduction
@@ -73,7 +74,7 @@ def _target(folder: Path, overwrite: bool) -> Path:
 
 def _save(outcome: Reproduction, folder: Path) -> None:
     """Save the outcome; where that fails, in the system's temporary folder."""
-    with output.uninterrupted():
+    with ignoring_interruptions():
         try:
             outcome.save(folder)
         except ResultError as error:
