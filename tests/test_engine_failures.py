@@ -21,16 +21,6 @@ from provis_fast.proteins import LazyLabels
 PROPERTIES = ("amino_acid", "contact", "secondary_structure", "binding_site", "amino_acid_pair")
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def esm(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
-
-
 def test_too_long_is_skipped_or_cut(bert, caplog):
     proteins = analysis_cases.random_proteins([128, 129, 400])
     result = pf.analyze(bert, proteins, PROPERTIES)
