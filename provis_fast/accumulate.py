@@ -8,10 +8,7 @@ twice or half.
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -24,6 +21,7 @@ from torch import Tensor
 from provis_fast import ops
 from provis_fast.arguments import check_integer, check_thresholds, check_weighting
 from provis_fast.errors import ArgumentError
+from provis_fast.interruptions import uninterrupted
 from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
 from provis_fast.properties import Property, resolve
 from provis_fast.statistics import HeadStatistics, PropertySpec
@@ -207,7 +205,7 @@ class BatchStatistics:
         max_length : int, optional
             Tokens of the longest packed sequence; see `ops.attention_statistics_`.
         **terms
-            What a family adds to the scores, as `routing.Handler` gets it: arguments of
+            What a family adds to the scores, as `models.Handler` gets it: arguments of
             `ops.attention_statistics_`.
 
         Returns
@@ -284,41 +282,11 @@ class BatchStatistics:
             )
 
 
-def packed_terms(terms: dict[str, Any]) -> dict[str, Any]:
-    """Terms of a handler of one row, [1, H, T, D], as packed sequences have them, [T, H, D]."""
-    rows = terms.get("position_query")
-    return terms if rows is None else {**terms, "position_query": rows[0].transpose(0, 1)}
-
-
 def move_properties(properties: PropertyBatch, device: torch.device) -> PropertyBatch:
     """The same properties with their tensors on `device`; pinned ones travel while others work."""
     return PropertyBatch._make(
         x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in properties
     )
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the block is over. Only the main thread ever gets them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # A handler that was not installed from Python (None) could not be put back.
-    usual = {
-        number: handler
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if (handler := signal.getsignal(number)) is not None
-    }
-    came: list[int] = []
-    for number in usual:
-        signal.signal(number, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-        if came:  # sent again, because there may be no handler to call: SIG_DFL ends the process
-            signal.raise_signal(came[0])
 
 
 def _check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:

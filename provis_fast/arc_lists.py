@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from provis_fast.accumulate import Measures, uninterrupted
+from provis_fast.accumulate import Measures
 from provis_fast.arcs import ArcWriter
 from provis_fast.gpu_paths import candidates
+from provis_fast.interruptions import uninterrupted
 
 #: Memory of one batch's list, for all layers together; a single protein may take more.
 MAX_BYTES = 256 << 20

@@ -6,12 +6,58 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
-from provis_fast.errors import ResultError
+from provis_fast.errors import ArgumentError, ResultError
+
+
+def check_target(
+    folder: str | PathLike[str], what: str, foreign: Callable[[Path], list[str]]
+) -> Path:
+    """Make sure that a folder can be written, before the work is done. Creates its parents.
+
+    Parameters
+    ----------
+    folder : str or path
+    what : str
+        What is to be written, for messages.
+    foreign : callable
+        Called with a folder that stands there already: says what in it is not `what`, and so must
+        not be replaced.
+
+    Returns
+    -------
+    Path
+        Where the folder will stand; symbolic links followed.
+
+    Raises
+    ------
+    ArgumentError
+        An empty name.
+    ResultError
+        Something else stands there, or the place cannot be written.
+    """
+    if not os.fspath(folder):
+        raise ArgumentError("folder: expected the name of a folder, got ''")
+    target = Path(os.path.realpath(folder))
+    try:
+        if target.is_dir():
+            if others := foreign(target):
+                raise ResultError(
+                    f"{folder}: holds something else than an earlier {what} "
+                    f"({', '.join(others[:3])}); it is not overwritten. Give another --out folder, "
+                    "or move these files away"
+                )
+        elif target.exists():
+            raise ResultError(f"{folder}: expected a folder, but a file stands there")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return target
 
 
 @contextmanager

@@ -44,7 +44,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -52,8 +51,8 @@ from typing import Any
 
 import numpy as np
 
-from provis_fast.atomic import cannot_write, replaced_folder
-from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.atomic import check_target, replaced_folder
+from provis_fast.errors import ResultError
 from provis_fast.reading import (
     FORMAT,
     FORMAT_VERSION,
@@ -168,30 +167,17 @@ def check_writable(folder: str | PathLike[str]) -> Path:
     ResultError
         Something else stands there, or the place cannot be written.
     """
-    if not os.fspath(folder):
-        raise ArgumentError("folder: expected the name of a folder, got ''")
-    target = Path(os.path.realpath(folder))
-    try:
-        if target.is_dir():
-            others = sorted(
-                entry.name for entry in target.iterdir() if entry.name not in (*FILES, ARCS)
-            )
-            is_result = (target / "manifest.json").is_file()
-            if is_result:
-                read_manifest(target)
-            if others or (any(target.iterdir()) and not is_result):
-                found = ", ".join(others[:3] or ["files without manifest.json"])
-                raise ResultError(
-                    f"{folder}: holds something else than an earlier result ({found}); it is not "
-                    "overwritten. Give another --out folder, or move these files away"
-                )
-        elif target.exists():
-            raise ResultError(f"{folder}: expected a folder, but a file stands there")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return target
+    return check_target(folder, "result", _foreign)
+
+
+def _foreign(target: Path) -> list[str]:
+    """What a folder holds that is no part of a result."""
+    entries = [entry.name for entry in target.iterdir()]
+    is_result = (target / "manifest.json").is_file()
+    if is_result:
+        read_manifest(target)
+    others = sorted(name for name in entries if name not in (*FILES, ARCS))
+    return others or ([] if is_result or not entries else ["files without manifest.json"])
 
 
 def partial_folder(folder: str | PathLike[str]) -> Path:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from provis_fast import versions
-from provis_fast.accumulate import BatchStatistics, Measures, packed_terms
+from provis_fast.accumulate import BatchStatistics, Measures
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import route, routed, weights_digest
+from provis_fast.models import packed_terms, route, routed, weights_digest
 from provis_fast.properties import Property
 from provis_fast.properties.batch import build_batch, encode_no_residues, encode_protein
 from provis_fast.proteins import Protein, SetAside

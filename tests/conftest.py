@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import analysis_cases
 import pytest
+
+import provis_fast as pf
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,15 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no shared data: set PROVIS_FAST_SHARED to a folder with data/ and models/")
     return folder
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> pf.Model:
+    """A small BERT for up to 128 residues."""
+    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def esm(tmp_path_factory) -> pf.Model:
+    """A small rotary ESM-2."""
+    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")

@@ -9,6 +9,15 @@ from provis_fast import reference
 from provis_fast.kernel_data import KIND, UNKNOWN_VALUE, PropertyBatch
 
 BIN_STARTS = (0, 1, 2, 3, 4, 5, 6, 12, 24)
+#: Arguments of a call that computes everything there is.
+EVERYTHING = dict(
+    thresholds=(0.1, 0.3, 0.5),
+    weighting="both",
+    received=True,
+    entropy=True,
+    return_lse=True,
+    max_arcs=1 << 20,
+)
 
 
 def pack_bitmaps(maps: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:

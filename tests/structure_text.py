@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from provis_fast.proteins import Protein, SetAside, load_proteins
+
+#: A short sequence.
+FIVE = "MET LYS VAL LEU ALA"
 STEP = 3.8
 #: Offsets of the atoms from C-alpha; C to the next N is 1.33 Angstrom.
 OFFSETS = {
@@ -130,3 +135,9 @@ def cif_text(atoms: list[Atom], sequence: str = "", more: str = "", marks: bool 
     text += "loop_\n" + "".join(f"_atom_site.{column}\n" for column in CIF_COLUMNS)
     text += "".join(a.cif(i, "2" if a.het else "1") + "\n" for i, a in enumerate(atoms, 1))
     return text + mark
+
+
+def read(path: Path, text: str, **options) -> list[Protein | SetAside]:
+    """Write a file and read its records."""
+    path.write_text(text)
+    return list(load_proteins(path, **options).records())

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import provis_fast as pf
-from provis_fast import arc_lists, engine
+from provis_fast import arc_lists
+from provis_fast.accumulate import BatchStatistics
+from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arcs import read_arcs
 from provis_fast.cli import main
+from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ResultError
 
 LENGTHS = [40, 3, 90, 1, 60, 25]
@@ -82,13 +85,13 @@ def test_layers_are_named_as_in_the_model(bert, expected, tmp_path):
 def test_too_many_arcs_run_in_halves(bert, expected, tmp_path, monkeypatch, room):
     monkeypatch.setattr(arc_lists, "MAX_BYTES", room * arc_lists.BYTES_PER_ARC)
     sizes = []
-    attempt = engine._Run._attempt
+    attempt = AnalysisRun._attempt
 
     def watched(self, entries, pack, room):
         sizes.append(len(entries))
         return attempt(self, entries, pack, room)
 
-    monkeypatch.setattr(engine._Run, "_attempt", watched)
+    monkeypatch.setattr(AnalysisRun, "_attempt", watched)
     proteins = analysis_cases.random_proteins(LENGTHS)
     result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
     assert sizes[0] == len(LENGTHS) and 1 in sizes and len(sizes) > 3
@@ -102,7 +105,7 @@ def test_interrupted_leaves_no_file(bert, tmp_path):
 
     path = tmp_path / "arcs.parquet"
     path.write_text("what stood there before")
-    with pytest.raises(engine.Interrupted) as caught:
+    with pytest.raises(Interrupted) as caught:
         pf.analyze(
             bert,
             analysis_cases.random_proteins(LENGTHS),
@@ -116,21 +119,21 @@ def test_interrupted_leaves_no_file(bert, tmp_path):
 
 
 def test_failed_proteins_are_not_listed(bert, expected, tmp_path, monkeypatch):
-    not_finite = engine.BatchStatistics.not_finite
+    not_finite = BatchStatistics.not_finite
 
     def failing(self):  # as if the protein of 60 residues had NaN among its scores
         found = not_finite(self)
         return [*found, 0] if 60 in self.lengths else found
 
-    forward = engine._Run._forward
+    forward = AnalysisRun._forward
 
     def remembering(self, pack, room):
         batch = forward(self, pack, room)
         batch.lengths = pack.n_residues.tolist()
         return batch
 
-    monkeypatch.setattr(engine._Run, "_forward", remembering)
-    monkeypatch.setattr(engine.BatchStatistics, "not_finite", failing)
+    monkeypatch.setattr(AnalysisRun, "_forward", remembering)
+    monkeypatch.setattr(BatchStatistics, "not_finite", failing)
     proteins = analysis_cases.random_proteins(LENGTHS)
     result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
     assert [entry["id"] for entry in result.set_aside] == ["p4"]

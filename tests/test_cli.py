@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from test_cli_progress import FullDisk
 
 import provis_fast
 from provis_fast import storage
-from provis_fast.cli import arguments, main, output
+from provis_fast.cli import arguments, main
 from provis_fast.errors import InputError
 
 
@@ -350,14 +349,6 @@ def test_a_result_that_came_meanwhile_is_left_alone(engine, fasta, tmp_path, cap
     assert storage.load(out).equals(random_result(7))
     (spare,) = tmp_path.glob("provis_fast-out-*")
     assert str(spare) in printed and storage.load(spare).equals(engine.result)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_interruption_waits_for_the_files(number):
-    usual = signal.getsignal(number)
-    with output.uninterrupted():
-        signal.raise_signal(number)
-    assert signal.getsignal(number) is usual
 
 
 def _python(code: str) -> subprocess.CompletedProcess:

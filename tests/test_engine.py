@@ -34,16 +34,6 @@ PROPERTIES = (
 )
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def esm(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
-
-
 def count(model, proteins, thresholds):
     """Counts of PROPERTIES from the float64 attention of transformers' own eager forward pass.
 

@@ -11,22 +11,14 @@ import pytest
 import torch
 
 import provis_fast as pf
-from provis_fast import engine, plan
+from provis_fast import plan
 from provis_fast.accumulate import BatchStatistics
+from provis_fast.analysis_run import AnalysisRun
+from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ModelError
 from provis_fast.proteins import LazyLabels
 
 PROPERTIES = ("amino_acid", "contact", "secondary_structure", "binding_site", "amino_acid_pair")
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def esm(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
 
 
 def test_too_long_is_skipped_or_cut(bert, caplog):
@@ -203,7 +195,7 @@ OUT_OF_MEMORY = [
 def test_out_of_memory_once_changes_nothing(bert, monkeypatch, error, where):
     proteins = analysis_cases.random_proteins([30] * 6)
     expected = pf.analyze(bert, proteins, PROPERTIES, batch_tokens=1)
-    owner = engine._Run if where == "forward" else BatchStatistics
+    owner = AnalysisRun if where == "forward" else BatchStatistics
     name = "_forward" if where == "forward" else where
     usual, calls = getattr(owner, name), []
 
@@ -226,7 +218,7 @@ def test_out_of_memory_always_sets_the_guilty_aside(bert, monkeypatch, error, wh
     """The reading thread may run out of memory too, while it prepares a pack or a protein."""
     proteins = analysis_cases.random_proteins([30, 31, 32, 90, 33])
     expected = pf.analyze(bert, [*proteins[:3], proteins[4]], PROPERTIES, batch_tokens=1)
-    owner = engine._Run if where == "forward" else plan.PackPlanner
+    owner = AnalysisRun if where == "forward" else plan.PackPlanner
     usual = getattr(owner, f"_{where}" if where != "pack" else where)
 
     def ids(item):
@@ -251,7 +243,7 @@ def test_other_errors_of_a_forward_pass_are_not_hidden(bert, monkeypatch):
     def broken(self, pack, room):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(engine._Run, "_forward", broken)
+    monkeypatch.setattr(AnalysisRun, "_forward", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         pf.analyze(bert, analysis_cases.random_proteins([5]))
 
@@ -265,7 +257,7 @@ def test_interruption_keeps_what_was_done(bert):
         if len(done) == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(engine.Interrupted) as caught:
+    with pytest.raises(Interrupted) as caught:
         pf.analyze(bert, proteins, batch_tokens=64, progress=progress)
     partial = caught.value.partial
     assert isinstance(caught.value, KeyboardInterrupt)
@@ -346,6 +338,6 @@ def test_bad_arguments(bert, arguments, message):
 
 
 def test_a_model_whose_attention_never_comes_is_an_error(bert, monkeypatch):
-    monkeypatch.setattr(engine._Run, "_attend", lambda self, layer, q, *rest: q.transpose(1, 2))
+    monkeypatch.setattr(AnalysisRun, "_attend", lambda self, layer, q, *rest: q.transpose(1, 2))
     with pytest.raises(ModelError, match="never reached"):
         pf.analyze(bert, analysis_cases.random_proteins([5]))

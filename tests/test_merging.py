@@ -16,11 +16,6 @@ from provis_fast.errors import ResultError
 from provis_fast.outcome import unknown_note
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return pf.load_model(analysis_cases.save_bert(tmp_path_factory.mktemp("bert")), device="cpu")
-
-
 def _with_digests(seed, digests, n_proteins=3):
     result = random_result(seed, n_proteins)
     result.protein_digests = np.array(sorted(digests), dtype=np.uint64)

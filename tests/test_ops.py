@@ -9,20 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import arc_bounds, assert_same, packed_case, random_properties
+from kernel_cases import EVERYTHING, arc_bounds, assert_same, packed_case, random_properties
 
 from provis_fast import _C, ops, reference
 from provis_fast.errors import ArgumentError, NumericalError
 from provis_fast.kernel_data import PropertyBatch
 
-EVERYTHING = dict(
-    thresholds=(0.1, 0.3, 0.5),
-    weighting="both",
-    received=True,
-    entropy=True,
-    return_lse=True,
-    max_arcs=1 << 20,
-)
 INSTRUCTION_SETS = _C.cpu_info()["available"]
 LENGTHS = [1, 2, 3, 31, 32, 33, 127, 129, 510, 1022, 2048]
 

@@ -8,18 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import arc_bounds, assert_same, packed_case
+from kernel_cases import EVERYTHING, arc_bounds, assert_same, packed_case
 
 from provis_fast import _C, ops, reference
 
-EVERYTHING = dict(
-    thresholds=(0.1, 0.3, 0.5),
-    weighting="both",
-    received=True,
-    entropy=True,
-    return_lse=True,
-    max_arcs=1 << 20,
-)
 TOLERANCES = {
     torch.float32: 1e-5,
     torch.float64: 1e-7,

@@ -19,9 +19,8 @@ from tiny_models import CONFIGS
 
 import provis_fast as pf
 from provis_fast import ops
-from provis_fast.accumulate import packed_terms
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import FAMILIES, Model, routed
+from provis_fast.models import FAMILIES, Model, packed_terms, routed
 
 THETA = 0.3
 SHARP = 18.0  # of query and key weights: sees to arcs in every family

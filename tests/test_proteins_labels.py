@@ -8,14 +8,12 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
-from structure_text import Atom, chain, cif_text, pdb_text, residue, seqres
+from structure_text import FIVE, Atom, chain, cif_text, pdb_text, residue, seqres
 
 from provis_fast.errors import ArgumentError
 from provis_fast.proteins import DEMO_SETS, Protein, SetAside, demo_set, load_proteins
 from provis_fast.proteins.binding_sites import BUFFER_MOLECULES
 from provis_fast.proteins.secondary_structure import CLASS_OF_STATE, dssp_classes
-
-FIVE = "MET LYS VAL LEU ALA"
 
 
 def read(path: Path, text: str) -> Protein:

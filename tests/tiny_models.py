@@ -249,3 +249,11 @@ def bert_tokenizer(
     """A tokenizer that takes residues separated by spaces."""
     ids = {token: index for index, token in enumerate(vocabulary)}
     return BertTokenizer(vocab=ids, do_lower_case=lower)
+
+
+def save_with_tokenizer(folder: Path, model: PreTrainedModel) -> Path:
+    """A folder to load a model from, with a tokenizer as ESM has it."""
+    folder.mkdir(exist_ok=True)
+    model.save_pretrained(folder)
+    esm_tokenizer(folder).save_pretrained(folder)
+    return folder

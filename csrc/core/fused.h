@@ -2,8 +2,8 @@
 //
 // As in FlashAttention-2 (Dao, 2023), a block takes some queries of one (sequence, head), 16 or 32
 // a warp, keeps their outputs in registers and walks keys and values 64 at a time with a running
-// softmax (softmax.h). Keys come while the products with values run, values while those with keys
-// do, so that one tile of each is enough.
+// softmax (softmax.h); of a window, only the tiles that it reaches. Keys come while the products
+// with values run, values while those with keys do, so that one tile of each is enough.
 //
 // A weight is final only with the last key. Each row has a list of candidates for arcs
 // (candidates.h) in shared memory. A tile is searched for more only if one of its rows has

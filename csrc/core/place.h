@@ -1,4 +1,4 @@
-// Where a block of the two-pass kernel stands, and what it knows of its queries and keys.
+// Where a block of either kernel stands, and what it knows of its queries and keys.
 #pragma once
 
 #include "core/fragment.h"

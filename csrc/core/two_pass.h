@@ -1,7 +1,7 @@
 // The two-pass kernel: statistics of attention whose log-sum-exp is known, block by block.
 //
 // A block of four warps takes 64 or 128 queries of one (sequence, head), one or two row tiles of 16
-// a warp, and walks the keys 64 at a time:
+// a warp, and walks the keys, or those that its window reaches, 64 at a time:
 //   1. keys come to shared memory, the next ones while these are worked on (tiles.h);
 //   2. scores = Q K^T, 32 of every row tile in the registers of every lane (fragment.h);
 //   3. x = scale * score + biases - lse is the logarithm of the attention weight, final at once;

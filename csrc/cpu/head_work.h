@@ -1,4 +1,4 @@
-// What the driver (driver.cpp) and the kernels of one instruction set (head_kernel.h) share: the
+// What a worker (worker.h) and the kernels of one instruction set (head_kernel.h) share: the
 // buffers of one (sequence, head), as plain pointers.
 //
 // Kernel files are compiled for instruction sets that this machine may not have. They must not

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from provis_fast import storage, tables
 from provis_fast.cli import OK, SOME_FAILED
 from provis_fast.errors import ResultError
+from provis_fast.interruptions import ignoring_interruptions
 from provis_fast.outcome import aside_line, unknown_note
 from provis_fast.statistics import HeadStatistics
 
@@ -66,38 +65,40 @@ def save(
     ResultError
         The result could not be saved where it should; the message says where it is instead.
     """
-    try:
-        if not overwrite and (folder / "manifest.json").exists():
-            raise ResultError(f"{folder}: another result has been written there meanwhile")
-        with uninterrupted():
-            storage.save(result, folder, arcs)
-    except ResultError as error:
-        try:
-            spare = Path(tempfile.mkdtemp(prefix=f"provis_fast-{folder.name}-"))
-        except OSError:
-            raise error from None
-        try:
-            storage.save(result, spare, arcs)
-        except ResultError:
-            with suppress(OSError):
-                os.rmdir(spare)
-            raise error from None
-        raise ResultError(f"{error}\nThe result was saved in {spare} instead") from error
+
+    def save_in(place: Path) -> None:
+        if not overwrite and (place / "manifest.json").exists():
+            raise ResultError(f"{place}: another result has been written there meanwhile")
+        storage.save(result, place, arcs)
+
+    save_or_rescue(save_in, folder, "result")
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C, pressed once more, waits until the result is safe; so does SIGTERM."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may do this
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def save_or_rescue(save_in: Callable[[Path], None], folder: Path, what: str) -> None:
+    """Save into `folder`; where that fails, try the system's temporary folder before giving up.
+
+    Ctrl-C, pressed once more, changes nothing until the files are safe; nor does SIGTERM.
+
+    Raises
+    ------
+    ResultError
+        It could not be saved where it should; the message says where it is instead.
+    """
+    with ignoring_interruptions():
+        try:
+            save_in(folder)
+        except ResultError as error:
+            try:
+                spare = Path(tempfile.mkdtemp(prefix=f"provis_fast-{folder.name}-"))
+            except OSError:
+                raise error from None
+            try:
+                save_in(spare)
+            except ResultError:
+                with suppress(OSError):
+                    os.rmdir(spare)
+                raise error from None
+            raise ResultError(f"{error}\nThe {what} was saved in {spare} instead") from error
 
 
 def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     for data_set in outcome.data_sets:
         if data_set.result is not None and data_set.result.run:
             data_set.result.run[-1]["command"] = sys.argv
-    _save(outcome, target)
+    output.save_or_rescue(outcome.save, target, "outcome")
     output.say(f"{outcome.to_text()}\n\nFiles: {target}/ ({_files(outcome)})", target)
     if not outcome.complete:
         output.tell(f"provis-fast: interrupted; what was done is kept in {target}")
@@ -69,20 +68,6 @@ def _target(folder: Path, overwrite: bool) -> Path:
             "--overwrite"
         )
     return found
-
-
-def _save(outcome: Reproduction, folder: Path) -> None:
-    """Save the outcome; where that fails, in the system's temporary folder."""
-    with output.uninterrupted():
-        try:
-            outcome.save(folder)
-        except ResultError as error:
-            try:
-                spare = tempfile.mkdtemp(prefix=f"provis_fast-{folder.name}-")
-                outcome.save(spare)
-            except (OSError, ResultError):
-                raise error from None
-            raise ResultError(f"{error}\nThe outcome was saved in {spare} instead") from error
 
 
 def _files(outcome: Reproduction) -> str:

@@ -2,9 +2,10 @@
 
 A family whose attention goes through transformers' attention interface needs one entry in
 `FAMILIES` and a row in ``tests/tiny_models.py``, and is packed; nothing else in the package asks
-for a model's type. Without an entry its proteins are run one by one. One whose attention does not
-also needs a patch that hands it over (`Family.patch`), in a file of its own; without one it stands
-in `UNSUPPORTED`, with the reason.
+for a model's type, but for what `provis-fast doctor` says of positions. Without an entry its
+proteins are run one by one. One whose attention does not, or forms a matrix on the way there, also
+needs a patch that hands it over (`Family.patch`), in a file of its own; without one it is refused,
+for a reason given in `UNSUPPORTED` where the class alone does not tell.
 """
 
 from __future__ import annotations

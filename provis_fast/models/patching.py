@@ -20,7 +20,7 @@ from provis_fast.errors import ModelError
 #: ``attend(module, query, key, value, mask, *, scaling, dropout=0.0, **terms) -> output``: what a
 #: patch calls in place of its family's own attention. `module` is the attention module, one of the
 #: schedule's; query, key and value are ``[B, H, L, D]``; `mask` is ``[B, L]``, nonzero where a
-#: token may be attended to, or None; `terms` are those of `routing.Handler`; the output is
+#: token may be attended to, or None; `terms` are those of `handler.Handler`; the output is
 #: ``[B, L, H, D]``. What else a layer was asked for (``output_attentions``) is passed on as well,
 #: and refused where it cannot be had.
 Attend = Callable[..., Tensor]

@@ -26,15 +26,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provis_fast import storage
-from provis_fast.atomic import cannot_write, replaced_folder
+from provis_fast.atomic import check_target, replaced_folder
 from provis_fast.compat import PROVIS_RESIDUES
-from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.proteins.record import AMINO_ACIDS
 from provis_fast.reproduction.comparison import Comparison, HeadRow
 from provis_fast.reproduction.datasets import DATA_SETS
@@ -82,27 +80,14 @@ def check_writable(folder: str | PathLike[str]) -> Path:
     ResultError
         Something else stands there, or the place cannot be written.
     """
-    if not os.fspath(folder):
-        raise ArgumentError("folder: expected the name of a folder, got ''")
-    target = Path(os.path.realpath(folder))
-    known = {SUMMARY, *(data_set.name for data_set in DATA_SETS)}
-    try:
-        if target.is_dir():
-            entries = {entry.name for entry in target.iterdir()}
-            others = sorted(entries - known)
-            if others or (entries and not is_outcome(target)):
-                found = ", ".join(others[:3] or [f"files without {SUMMARY}"])
-                raise ResultError(
-                    f"{folder}: holds something else than an earlier outcome ({found}); it is not "
-                    "overwritten. Give another --out folder, or move these files away"
-                )
-        elif target.exists():
-            raise ResultError(f"{folder}: expected a folder, but a file stands there")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return target
+    return check_target(folder, "outcome", _foreign)
+
+
+def _foreign(target: Path) -> list[str]:
+    """What a folder holds that is no part of an outcome."""
+    entries = {entry.name for entry in target.iterdir()}
+    others = sorted(entries - {SUMMARY, *(data_set.name for data_set in DATA_SETS)})
+    return others or ([f"files without {SUMMARY}"] if entries and not is_outcome(target) else [])
 
 
 def is_outcome(folder: Path) -> bool:

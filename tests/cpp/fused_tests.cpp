@@ -114,24 +114,8 @@ void shapes() {
                 "fused bfloat16 d=" + std::to_string(size) + (aligned ? "" : " unaligned"));
     }
   }
-  Shape half = shape_of(DType::kFloat16, 64, 64, few);
-  run_shape(half, seed++, "fused float16");
-  half.masks = half.additive = half.relative = true;
-  half.heads = 2;
-  run_shape(half, seed++, "fused float16 with biases");
-
-  Shape batched = shape_of(DType::kBFloat16, 32, 32, {90, 90});
-  batched.batched = true;
-  batched.heads = 2;
-  run_shape(batched, seed++, "fused batched");
-  batched.masks = batched.additive = batched.relative = true;
-  run_shape(batched, seed++, "fused batched with biases");
-
-  for (int window : {1, 7, 64, 100, 1000}) {
-    Shape local = shape_of(DType::kBFloat16, 16, 16, {300, 20, 1});
-    local.window = window;
-    local.masks = window > 10;
-    run_shape(local, seed++, "fused window of " + std::to_string(window));
+  for (const auto& [name, shape] : checks::common_shapes(few)) {
+    run_shape(shape, seed++, "fused " + name);
   }
   Shape longer = shape_of(DType::kBFloat16, 16, 16, {333});
   longer.thresholds = {0.0625, 0.3, 1.0, 0.1};

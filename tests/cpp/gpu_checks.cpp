@@ -41,6 +41,30 @@ Shape shape_of(DType dtype, int head_size, int pitch, std::vector<int> lengths) 
   return shape;
 }
 
+std::vector<NamedShape> common_shapes(const std::vector<int>& lengths) {
+  std::vector<NamedShape> all;
+  Shape half = shape_of(DType::kFloat16, 64, 64, lengths);
+  all.push_back({"float16", half});
+  half.masks = half.additive = half.relative = true;
+  half.heads = 2;
+  all.push_back({"float16 with biases", half});
+
+  Shape batched = shape_of(DType::kBFloat16, 32, 32, {90, 90});
+  batched.batched = true;
+  batched.heads = 2;
+  all.push_back({"batched", batched});
+  batched.masks = batched.additive = batched.relative = true;
+  all.push_back({"batched with biases", batched});
+
+  for (int window : {1, 7, 64, 100, 1000}) {
+    Shape local = shape_of(DType::kBFloat16, 16, 16, {300, 20, 1});
+    local.window = window;
+    local.masks = window > 10;
+    all.push_back({"window of " + std::to_string(window), local});
+  }
+  return all;
+}
+
 provis::AttentionCall with_arcs(const Case& c, Results& r) {
   provis::AttentionCall call = c.call;
   call.arc_counts = r.counts.data();

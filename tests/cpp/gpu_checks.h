@@ -14,6 +14,12 @@ int end(const char* name, int64_t least_arcs);
 void expect(bool ok, const std::string& what);
 
 cases::Shape shape_of(provis::DType dtype, int head_size, int pitch, std::vector<int> lengths);
+// Dtypes, biases, layouts and windows that both ways serve. `lengths`: of the packed ones.
+struct NamedShape {
+  std::string name;
+  cases::Shape shape;
+};
+std::vector<NamedShape> common_shapes(const std::vector<int>& lengths);
 // The call with the accumulators of arcs, and the list if there is room for one.
 provis::AttentionCall with_arcs(const cases::Case& c, cases::Results& r);
 // Counts of the heads that have no weight at a threshold, and no flags.

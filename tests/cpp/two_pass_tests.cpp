@@ -87,24 +87,8 @@ void shapes() {
       run_case(shape, seed++, "float32 d=" + std::to_string(size) + (aligned ? "" : " unaligned"));
     }
   }
-  Shape half = shape_of(DType::kFloat16, 64, 64, few);
-  run_case(half, seed++, "float16");
-  half.masks = half.additive = half.relative = true;
-  half.heads = 2;
-  run_case(half, seed++, "float16 with biases");
-
-  Shape batched = shape_of(DType::kBFloat16, 32, 32, {90, 90});
-  batched.batched = true;
-  batched.heads = 2;
-  run_case(batched, seed++, "batched");
-  batched.masks = batched.additive = batched.relative = true;
-  run_case(batched, seed++, "batched with biases");
-
-  for (int window : {1, 7, 64, 100, 1000}) {
-    Shape local = shape_of(DType::kBFloat16, 16, 16, {300, 20, 1});
-    local.window = window;
-    local.masks = window > 10;
-    run_case(local, seed++, "window of " + std::to_string(window));
+  for (const auto& [name, shape] : checks::common_shapes(few)) {
+    run_case(shape, seed++, name);
   }
   Shape longer = shape_of(DType::kBFloat16, 16, 16, {333});
   longer.thresholds = {0.01, 0.3, 1.0, 0.05};

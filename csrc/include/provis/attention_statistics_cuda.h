@@ -29,8 +29,9 @@ struct CudaLaunch {
 //
 // Every pointer of `call` points to memory of the current device, but thresholds, bin_starts and
 // the array `properties` itself (whose tables are on the device). call.value and call.output must
-// be null: no output is computed. call.lse and call.num_threads are ignored. Inputs are float32
-// (multiplied in float32, never TF32), bfloat16 or float16 (products summed in float32).
+// be null: no output is computed; so must position_query and position_key, which only the CPU
+// serves yet. call.lse and call.num_threads are ignored. Inputs are float32 (multiplied in float32,
+// never TF32), bfloat16 or float16 (products summed in float32).
 //
 // Nothing is allocated and nothing waits for the device: the call returns after the launch, on the
 // given stream, and can be captured in a graph (after a first call outside of one: CUDA loads a
