@@ -195,11 +195,11 @@ class AnalysisRun:
             if batch.arcs is not None:
                 batch.arcs.check()
             with uninterrupted():  # all or nothing: a protein counts once its digest is known
-                if batch.arcs is not None:
-                    ids = [entry.id for entry in pack.entries]
-                    batch.arcs.write(self._arcs, ids, self.model.tokens.n_prefix)
                 batch.add_to(self.result, *pack.background, pack.n_residues)
                 self._digests.extend(entry.digest for entry in pack.entries)
+                if batch.arcs is not None:  # last: what is in the file cannot be taken back
+                    ids = [entry.id for entry in pack.entries]
+                    batch.arcs.write(self._arcs, ids, self.model.tokens.n_prefix)
         except (MemoryError, RuntimeError, IndexError) as error:
             if is_out_of_memory(error):
                 return out_of_memory(error)

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from provis_fast.accumulate import Measures
 from provis_fast.arcs import ArcWriter
+from provis_fast.errors import ResultError
 from provis_fast.gpu_paths import candidates
 from provis_fast.interruptions import uninterrupted
+from provis_fast.plan import is_out_of_memory
 
 #: Memory of one batch's list, for all layers together; a single protein may take more.
 MAX_BYTES = 256 << 20
@@ -80,13 +82,23 @@ class ArcList:
         Raises
         ------
         ResultError
-            The file cannot be written, or the disk is full.
+            The file cannot be written, the disk is full, or memory does not suffice: the batch may
+            have been added to the result by then, and must not be run again.
         """
         total, *ends = self._totals.tolist()
-        layer = np.repeat(self._layers, np.diff([0, *ends]))
-        sequence, head, query, key = self._index[:total].cpu().numpy().T
-        weight = self._weight[:total].cpu().numpy()
-        writer.write(proteins, sequence, layer, head, query - n_prefix, key - n_prefix, weight)
+        try:
+            layer = np.repeat(self._layers, np.diff([0, *ends]))
+            sequence, head, query, key = self._index[:total].cpu().numpy().T
+            weight = self._weight[:total].cpu().numpy()
+            writer.write(proteins, sequence, layer, head, query - n_prefix, key - n_prefix, weight)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResultError(
+                f"arcs: not enough memory to write the {total:,} arcs of {len(proteins)} "
+                "protein(s); use a higher threshold, fewer layers or fewer batch_tokens "
+                "(--batch-tokens)"
+            ) from error
 
     def check(self) -> None:
         """Wait for the device; ArcOverflowError if there were more arcs than room."""

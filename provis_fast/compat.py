@@ -8,11 +8,10 @@ It differs from this package's own definitions in these points:
 - secondary structure is that of all residues, also of those that ``valid_mask`` of a TAPE data set
   hides (``secondary_structure_unmasked``);
 - amino-acid classes are the letters of the sequence as they stand, U, Z, O, B and X included;
+- for XLNet models, whose special tokens stand at the end, site and modification labels are read one
+  place late: a residue has the label of the one before it, and the first has none;
 - the background is apart from the arcs: positives / (positives + negatives) over a corpus that may
   be another one, unknown residues left out, and proteins not cut.
-
-For XLNet models the original reads site and modification labels one place late; that belongs to the
-support of that family and is not done here.
 """
 
 from __future__ import annotations
@@ -33,12 +32,19 @@ from provis_fast.statistics import HeadStatistics
 
 MODES = ("provis",)
 _STRUCTURE, _UNMASKED = "secondary_structure", "secondary_structure_unmasked"
+_SITES = ("binding_site", "modification")  # padded by the original for a token in front
 #: 512 tokens, less the two special ones.
 PROVIS_RESIDUES = 510
 
 
-def provis_properties(properties: Sequence[Property]) -> tuple[Property, ...]:
+def provis_properties(properties: Sequence[Property], family: str) -> tuple[Property, ...]:
     """The properties as the original has them: raw letters, secondary structure without mask.
+
+    Parameters
+    ----------
+    properties : sequence of Property
+    family : str
+        `Model.family` of the model that is analysed.
 
     Raises
     ------
@@ -57,6 +63,9 @@ def provis_properties(properties: Sequence[Property]) -> tuple[Property, ...]:
         elif isinstance(prop, (Annotation, AnnotationQuery)) and prop.source == _STRUCTURE:
             prop = copy.copy(prop)
             prop.prefer = _UNMASKED
+        elif isinstance(prop, (Annotation, AnnotationQuery)) and prop.source in _SITES:
+            prop = copy.copy(prop)
+            prop.one_late = family == "xlnet"
         found.append(prop)
     return tuple(found)
 

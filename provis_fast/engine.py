@@ -164,7 +164,7 @@ def analyze(
                 f'compat="provis", got {max_length}'
             )
         max_length = compatibility.PROVIS_RESIDUES
-        found = compatibility.provis_properties(measures.properties)
+        found = compatibility.provis_properties(measures.properties, model.family)
         measures = measures.with_properties(found)
     source = _source(proteins)
     options: dict[str, Any] = {"max_length": max_length}

@@ -293,6 +293,7 @@ class _ForwardPass:
         **terms: Any,
     ) -> Tensor:
         """Attention of one layer, [B, L, H, D]."""
+        key_mask = None if mask is None or self._unpadded else mask.bool()
         if self._cu_seqlens is None:
             return self._statistics.attend(
                 layer,
@@ -300,7 +301,7 @@ class _ForwardPass:
                 key,
                 value,
                 scale=scale,
-                key_mask=None if mask is None or self._unpadded else mask.bool(),
+                key_mask=key_mask,
                 residues=self._mask,
                 **terms,
             ).transpose(1, 2)
@@ -309,6 +310,7 @@ class _ForwardPass:
             *(x[0].transpose(0, 1) for x in (query, key, value)),
             scale=scale,
             cu_seqlens=self._cu_seqlens,
+            key_mask=None if key_mask is None else key_mask[0],
             residues=self._mask[0],
             max_length=self._longest,
             **packed_terms(terms),

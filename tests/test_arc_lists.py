@@ -13,7 +13,7 @@ import provis_fast as pf
 from provis_fast import arc_lists
 from provis_fast.accumulate import BatchStatistics
 from provis_fast.analysis_run import AnalysisRun
-from provis_fast.arcs import read_arcs
+from provis_fast.arcs import ArcWriter, read_arcs
 from provis_fast.cli import main
 from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ResultError
@@ -139,6 +139,36 @@ def test_failed_proteins_are_not_listed(bert, expected, tmp_path, monkeypatch):
     assert [entry["id"] for entry in result.set_aside] == ["p4"]
     kept = {key: weight for key, weight in expected.items() if key[0] != "p4"}
     assert_lists(tmp_path / "arcs.parquet", kept, result)
+
+
+def test_a_batch_that_is_run_again_is_listed_once(bert, expected, tmp_path, monkeypatch):
+    """Memory runs out as a batch is added to the result: its proteins are run one by one."""
+    add_to, calls = BatchStatistics.add_to, []
+
+    def failing(self, *arguments):
+        calls.append(len(arguments[-1]))
+        if len(calls) == 1:
+            raise MemoryError
+        add_to(self, *arguments)
+
+    monkeypatch.setattr(BatchStatistics, "add_to", failing)
+    proteins = analysis_cases.random_proteins(LENGTHS)
+    result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
+    assert calls == [len(LENGTHS)] + [1] * len(LENGTHS)
+    assert_lists(tmp_path / "arcs.parquet", expected, result)
+
+
+def test_no_memory_to_write_arcs_ends_the_analysis(bert, tmp_path, monkeypatch):
+    """Running the batch again would count it twice."""
+
+    def failing(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(ArcWriter, "write", failing)
+    proteins = analysis_cases.random_proteins(LENGTHS)
+    with pytest.raises(ResultError, match="not enough memory to write"):
+        pf.analyze(bert, proteins, arcs=tmp_path / "arcs.parquet")
+    assert not os.listdir(tmp_path)
 
 
 def test_nothing_analysed_leaves_no_file(bert, tmp_path):

@@ -350,6 +350,31 @@ def test_bad_arguments(bert):
         pf.attach(torch.nn.Linear(2, 2), tokenizer)
 
 
+def test_padding_within_packed_sequences(tmp_path):
+    """The mask holds beside the boundaries: what it hides is seen by no token."""
+    tokenizer = tiny_models.esm_tokenizer(tmp_path)
+    model = tiny_models.tiny("bert", factor=18.0)
+    rows = [tokenizer(s, padding="max_length", max_length=14) for s in ("ACDEFGHIK", "MKV")]
+    ids = torch.tensor([row["input_ids"] for row in rows])
+    mask = torch.tensor([row["attention_mask"] for row in rows])
+    packed = dict(
+        input_ids=ids.view(1, -1),
+        attention_mask=mask.view(1, -1),
+        position_ids=torch.arange(14).repeat(2)[None],
+        cu_seq_lens_q=torch.tensor([0, 14, 28], dtype=torch.int32),
+    )
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        with pf.attach(model, tokenizer) as apart:
+            model(input_ids=ids, attention_mask=mask)
+        with pf.attach(model, tokenizer) as together:
+            found = model(**packed).last_hidden_state.view(expected.shape)
+    real = mask.bool()
+    torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=0)
+    assert apart.result().arcs.sum() > 20
+    np.testing.assert_array_equal(together.result().arcs, apart.result().arcs)
+
+
 def test_tokens_that_are_no_single_residue(bert):
     model, _, _ = bert
     vocabulary = tiny_models.PROTBERT_VOCABULARY.copy()

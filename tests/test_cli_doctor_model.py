@@ -67,7 +67,7 @@ def test_letters_without_a_token_of_their_own():
 
 def test_what_the_kernel_adds():
     modern = transformers.ModernBertConfig(local_attention=128)
-    assert kernel_features(modern) == [f"sliding window of {modern.sliding_window} tokens"]
+    assert kernel_features(modern) == ["sliding window of 64 tokens to either side"]
     assert kernel_features(transformers.T5Config()) == ["relative bias by distance"]
     assert kernel_features(transformers.XLNetConfig()) == ["term of relative position"]
     assert kernel_features(transformers.BertConfig()) == []

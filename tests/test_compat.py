@@ -7,9 +7,11 @@ import pickle
 import analysis_cases
 import numpy as np
 import pytest
+import tiny_models
 import torch
 
 import provis_fast as pf
+from provis_fast.models import Model
 from provis_fast.properties import REGISTRY
 
 lmdb = pytest.importorskip("lmdb")
@@ -224,3 +226,27 @@ def test_every_property_but_values_can_be_asked_for(model):
     names = [name for name in REGISTRY if name not in values]
     result = pf.analyze(model, analysis_cases.random_proteins([40]), names, compat="provis")
     assert [spec.name for spec in result.properties] == names
+
+
+def test_sites_of_xlnet_are_read_one_place_late(tmp_path, corpus):
+    """A residue has the label of the one before it; the background does not know of that."""
+    encoder = tiny_models.tiny("xlnet", factor=18.0)
+    xlnet = Model(encoder, tiny_models.esm_tokenizer(tmp_path), "an XLNet")
+    names = ["binding_site", "amino_acid"]
+    result = pf.analyze(xlnet, corpus, names, THETA, compat="provis")
+    plain = pf.analyze(xlnet, corpus, names, THETA, max_length=510)
+    late = []
+    for protein in corpus:
+        labels = np.concatenate([[-1], protein.labels["binding_site"][:-1]])
+        shifted = {"binding_site": labels}
+        late.append(pf.Protein(protein.id, protein.sequence, labels=shifted))
+    expected = pf.analyze(xlnet, late, names, THETA, max_length=510)
+    counts = result.counts["binding_site"]
+    assert counts.sum() > 200
+    np.testing.assert_array_equal(counts, expected.counts["binding_site"])
+    assert not np.array_equal(counts, plain.counts["binding_site"])
+    np.testing.assert_array_equal(result.eligible["binding_site"], result.arcs)
+    labels = np.concatenate([p.labels["binding_site"] for p in corpus])
+    assert result.background["binding_site"][0] == (labels == 1).sum() / (labels >= 0).sum()
+    spec = next(spec for spec in result.properties if spec.name == "binding_site")
+    assert spec.options == {"one_late": True}

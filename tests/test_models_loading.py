@@ -161,6 +161,24 @@ def test_kernels_for_gpus_are_not_looked_for_where_there_are_none():
         _kernels._no_kernel_for_cuda(torch.zeros(1))
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("bert", "hidden_act"),
+        ("distilbert", "activation"),
+        ("modernbert", "hidden_activation"),
+        ("xlnet", "ff_activation"),
+    ],
+)
+def test_digest_depends_on_the_activation(name, option):
+    """The same weights are another model with another one, whatever its config calls it."""
+    model = tiny(name)
+    digest = weights_digest(model)
+    assert getattr(model.config, option) == "gelu"
+    setattr(model.config, option, "relu")
+    assert weights_digest(model) != digest
+
+
 def test_digest_depends_on_weights_alone(folder, tmp_path):
     model = load_model(folder)
     assert len(model.digest) == 64

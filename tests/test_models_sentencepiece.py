@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sentencepiece_files as files
-from transformers import AlbertConfig, T5Config, XLNetConfig
+import torch
+from transformers import AlbertConfig, T5Config, XLNetConfig, XLNetModel
 
+import provis_fast as pf
 from provis_fast.errors import ModelError
 from provis_fast.models.tokenizers import load_tokens
 
@@ -69,6 +72,34 @@ def test_rare_residues_of_xlnet_are_unknown_one_by_one(library, tmp_path):
     assert original.encode("A X U C") == [a, 0, c]
     assert tokens.encode("AXUC").tolist() == [a, 0, 0, c, 4, 3]
     assert "".join(sorted(tokens.without_token)) == "BOUXZ" and not tokens.split
+
+
+@pytest.mark.parametrize("types", [False, True])
+def test_a_whole_xlnet(library, tmp_path, types):
+    """Also where the tokenizer returns types of tokens by itself: 2 of <cls>, which stands last."""
+    config = XLNetConfig(vocab_size=37, d_model=32, n_layer=3, n_head=4, d_inner=64)
+    torch.manual_seed(0)
+    XLNetModel(config).save_pretrained(tmp_path)
+    files.write(tmp_path / "spiece.model", files.XLNET)
+    names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    settings = {"do_lower_case": False, "model_input_names": names}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    model = pf.load_model(tmp_path)
+    assert (model.tokens.prefix, model.tokens.suffix) == ((), (4, 3))
+    sequences = ["ACDEFGHIKLMNPQRSTVWY" * 2, "MKXUAAC", "MK"]
+    proteins = [pf.Protein(f"p{k}", sequence) for k, sequence in enumerate(sequences)]
+    result = pf.analyze(model, proteins, threshold=0.05, min_arcs=1)
+    plain = XLNetModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    arcs = 0
+    for protein in proteins:
+        ids = torch.from_numpy(model.tokens.encode(protein.sequence))[None]
+        with torch.no_grad():
+            out = plain(input_ids=ids, use_mems=False, output_attentions=True)
+        a = torch.cat(out.attentions)[:, :, :-2, :-2]  # [layers, heads, L, L]
+        assert not ((a - 0.05).abs() <= 1e-5).any()
+        arcs = arcs + (a >= 0.05).sum((-1, -2)).numpy()
+    assert arcs.sum() > 300
+    np.testing.assert_array_equal(result.arcs, arcs)
 
 
 def test_residues_that_would_be_cut_in_two_are_told(library, tmp_path, caplog):

@@ -67,7 +67,7 @@ def kernel_features(config: Any) -> list[str]:
     """What the kernel adds to plain attention for a model of this configuration."""
     features = []
     if window := getattr(config, "sliding_window", None):
-        features.append(f"sliding window of {window} tokens")
+        features.append(f"sliding window of {window} tokens to either side")
     if config.model_type in _RELATIVE_BIAS:
         features.append("relative bias by distance")
     if config.model_type in _RELATIVE_TERM:

@@ -44,11 +44,13 @@ _ARCHITECTURE = (
 )
 # The same, of families that came later: their absence does not count in the digest of the others.
 _ARCHITECTURE_OF_SOME = (
+    "activation",
     "clamp_len",
     "d_inner",
     "d_kv",
     "feed_forward_proj",
     "ff_activation",
+    "hidden_activation",
     "layer_norm_epsilon",
     "layer_types",
     "local_attention",

@@ -149,7 +149,9 @@ class TokenTable:
     ) -> TokenTable:
         def tokenise(sequence: str, special: bool = False) -> list[int]:
             encoded = tokenizer(separator.join(sequence), add_special_tokens=special)
-            if any(encoded.get("token_type_ids", ())):
+            # Special tokens may have types of their own, as XLNet's <cls> has: they are not given
+            # to the model, nor were they by the authors of ProtXLNet and of provis.
+            if not special and any(encoded.get("token_type_ids", ())):
                 raise _Unfit("token type ids other than 0")
             return list(encoded["input_ids"])
 

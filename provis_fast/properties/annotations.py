@@ -29,6 +29,7 @@ class _Annotation(LabelProperty):
     ):
         super().__init__(name, classes)
         self.source, self.prefer = source or name, prefer
+        self.one_late = False  # for compat="provis": residue i has the label of residue i - 1
 
     def labels(self, protein: Protein) -> np.ndarray | None:
         """The protein's labels [L], or None."""
@@ -38,9 +39,14 @@ class _Annotation(LabelProperty):
                 return protein.labels[name]
         return None
 
+    def as_counted(self, encoded: np.ndarray) -> np.ndarray:
+        """Class ids by which arcs are counted, [L]: shifted by one residue where `one_late`."""
+        return np.concatenate([[-1], encoded[:-1]]) if self.one_late else encoded
+
     def options(self) -> dict[str, Any]:
-        """The labels that are preferred, if any."""
-        return {} if self.prefer is None else {"prefer": self.prefer}
+        """What differs from the labels as they come: others preferred, or one residue late."""
+        found = {"prefer": self.prefer, "one_late": self.one_late}
+        return {name: value for name, value in found.items() if value}
 
 
 class Annotation(_Annotation, KeyClassProperty):

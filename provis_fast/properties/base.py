@@ -165,6 +165,10 @@ class LabelProperty(Property):
         # Yes is class 0; no becomes id 1, which is known but counted nowhere.
         return np.where(labels >= 0, 1 - labels, labels) if binary else labels
 
+    def as_counted(self, encoded: np.ndarray) -> np.ndarray:
+        """Class ids by which arcs are counted, [L]; the background is that of `encode` itself."""
+        return encoded
+
     def background(self, encoded: np.ndarray) -> Background:
         """Residues in each class, and residues known."""
         counts = np.bincount(encoded + 1, minlength=self.n_labels + 2)

@@ -98,7 +98,7 @@ def encode_protein(
         if isinstance(prop, LabelProperty):
             encoded = prop.encode(protein)
             backgrounds.append(prop.background(encoded[:n_background]))
-            encoded = encoded[:n]
+            encoded = prop.as_counted(encoded)[:n]
             labels.append(
                 np.where(encoded < 0, prop.n_labels, encoded) if every_pair_known else encoded
             )

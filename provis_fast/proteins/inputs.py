@@ -91,8 +91,7 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
     if kind is None:
         raise InputError(
             f"unknown kind of file: expected {' '.join(_SUFFIXES)} (also .gz), or ProteinNet's "
-            "text; "
-            "say which it is with format= (--format)",
+            "text; say which it is with format= (--format)",
             path,
         )
     return [InputFile(path, kind, path.name)]
