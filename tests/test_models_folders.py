@@ -7,6 +7,7 @@ import json
 import analysis_cases
 import pytest
 
+from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import load_model
 
@@ -40,3 +41,58 @@ def test_missing_tokenizer_files_are_named(folder):
 def test_names_are_text(name):
     with pytest.raises(ArgumentError, match="name_or_path: expected the name of a model"):
         load_model(name)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\n\n\n", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"])
+def test_vocabularies_without_residues(folder, text, capsys):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text(text)
+    with pytest.raises(ModelError, match="tokenizer") as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert str(folder) in message and "vocabulary" in message
+    assert main(["doctor", "--model", str(folder)]) == 2
+    assert capsys.readouterr().err == f"provis-fast: error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"num_hidden_layers": "six"}, "num_hidden_layers.*expected int, got str"),
+        ({"num_attention_heads": None}, "num_attention_heads"),
+        ({"num_attention_heads": 7}, r"no BertModel can be made of .*attention heads \(7\)"),
+        ({"hidden_act": "nonsense"}, "no BertModel can be made of .*nonsense"),
+        ({"vocab_size": -3}, "no BertModel can be made of .*-3"),
+        ({"model_type": 5}, "5"),
+        ({"model_type": ["bert"]}, "cannot use"),
+        ({"id2label": 3}, "cannot use"),
+    ],
+)
+def test_config_is_blamed_for_what_it_says(folder, changes, match):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ModelError, match=match) as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert message.count(str(path)) == 1 and "complete?" not in message and ".." not in message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "null"])
+def test_config_that_is_none(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"cannot use .*config\.json") as caught:
+        load_model(folder)
+    assert ".." not in str(caught.value)
+
+
+def test_missing_config_is_told_once(folder):
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"^there is no config\.json in ") as caught:
+        load_model(folder)
+    assert str(caught.value).count(str(folder)) == 1
+
+
+def test_damaged_weights_are_not_blamed_on_the_config(folder):
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"cannot load the weights in .* complete\?"):
+        load_model(folder)

@@ -248,7 +248,7 @@ def test_code_beside_weights_is_not_run(folder):
     config["auto_map"] = {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text(f"open({str(folder / 'was-run')!r}, 'w')")
-    with pytest.raises(ModelError, match="cannot read config"):
+    with pytest.raises(ModelError, match=r"cannot use .*config\.json"):
         load_model(folder)
     assert not (folder / "was-run").exists()
 
@@ -261,7 +261,7 @@ def test_folders_refused(folder, tmp_path):
     with pytest.raises(ModelError, match="is a file; expected a folder"):
         load_model(folder / "config.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="cannot read config"):
+    with pytest.raises(ModelError, match=r"there is no config\.json"):
         load_model(tmp_path / "empty")
     for name in ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"):
         (folder / name).unlink(missing_ok=True)

@@ -189,9 +189,11 @@ def _load_encoder(
             "damaged); code from data is never run. Get them as .safetensors"
         ) from error
     except Exception as error:  # damaged files raise whatever the parsers of formats raise
+        if checkpoint is None:
+            _check_buildable(name, folder, model_class, config)
         raise ModelError(
-            f"{name}: cannot load the weights in {folder}: {_first_line(error)}. Is the folder "
-            "complete?"
+            f"{_label(name, folder)}cannot load the weights in {folder}: {_one_line(error)}. Is "
+            "the folder complete?"
         ) from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(UNUSED_PARTS))
     shapes = (key[0] for key in report["mismatched_keys"])
@@ -215,13 +217,40 @@ def _load_encoder(
 
 
 def _load_config(name: str, folder: Path) -> PreTrainedConfig:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{_label(name, folder)}there is no config.json in {folder}: expected a folder with "
+            "config.json, weights (model.safetensors or pytorch_model.bin) and a tokenizer; give "
+            "the folder that holds them"
+        )
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # wrong values raise whatever the class of the config makes of them
         raise ModelError(
-            f"{name}: cannot read config.json in {folder}: {_first_line(error)}. Expected a "
-            f"transformers model of one of the types {supported()}"
+            f"{_label(name, folder)}cannot use {path}: {_one_line(error)}. Expected that of a "
+            f"transformers model of one of the types {supported()}; take the model's own"
         ) from error
+
+
+def _check_buildable(
+    name: str, folder: Path, model_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> None:
+    """Blame config.json where no model can be made of it, whatever the weights."""
+    try:
+        with torch.device("meta"):
+            model_class(config)
+    except Exception as error:  # each class checks its sizes in its own way, or not at all
+        raise ModelError(
+            f"{_label(name, folder)}no {model_class.__name__} can be made of "
+            f"{folder / 'config.json'}: {_one_line(error)}. Take config.json and the weights from "
+            "one and the same model"
+        ) from error
+
+
+def _label(name: str, folder: Path) -> str:
+    """A model's name before a message, unless the message names it already, as its folder."""
+    return "" if Path(name).expanduser() == folder else f"{name}: "
 
 
 def _encoder_class(name: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -294,9 +323,13 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype | str:
     return found
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+def _one_line(error: BaseException) -> str:
+    """An exception in a line that can stand before a full stop."""
+    lines = str(error).strip().splitlines()
+    # A first line that ends with a colon says where, the next one what.
+    said = lines[: 2 if lines and lines[0].endswith(":") else 1]
+    text = " ".join(line.strip() for line in said).rstrip(".")
+    return f"{type(error).__name__}: {text or 'no message'}"
 
 
 @contextmanager

@@ -39,13 +39,28 @@ def load_tokens(name: str, folder: Path, vocabulary: Path | None = None) -> Toke
     """
     tokenizer = _load(name, folder, vocabulary)
     try:
-        return TokenTable.from_tokenizer(tokenizer, name)
+        return _table(tokenizer, name, folder)
     except ModelError:
         # ALBERT's class does so unless told otherwise, and ProtAlbert's authors tell it by hand.
         if not getattr(tokenizer, "do_lower_case", False):
             raise
         logger.info("%s: its tokenizer lower-cases residues unless told not to: told", name)
-        return TokenTable.from_tokenizer(_load(name, folder, vocabulary, do_lower_case=False), name)
+        return _table(_load(name, folder, vocabulary, do_lower_case=False), name, folder)
+
+
+def _table(tokenizer: PreTrainedTokenizerBase, name: str, folder: Path) -> TokenTable:
+    try:
+        return TokenTable.from_tokenizer(tokenizer, name)
+    except ModelError:
+        raise
+    except Exception as error:  # an empty vocabulary makes tokenizers raise whatever they like
+        text = " ".join(str(error).split()) or "no message"
+        raise ModelError(
+            f"{name}: the tokenizer in {folder} ({type(tokenizer).__name__}) fails on residues: "
+            f"{text}. Expected a vocabulary with a token for every residue and for what is "
+            f"unknown, got one of {len(tokenizer)} tokens; put the model's own tokenizer files "
+            "there"
+        ) from error
 
 
 def _load(
