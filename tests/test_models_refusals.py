@@ -8,6 +8,7 @@ import torch
 import transformers
 from tiny_models import attend, hidden, tiny, tiny_of, tokens
 
+from provis_fast import attach
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import FAMILIES, UNSUPPORTED, route, routed
 
@@ -143,6 +144,44 @@ def test_other_things_refused():
         route(quantised)
     with pytest.raises(ModelError, match="compiled"):
         route(torch.compile(tiny("bert")))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch announces that this way of quantising moves
+def test_dynamically_quantised_models_refused():
+    model = torch.ao.quantization.quantize_dynamic(
+        tiny("roberta"), {torch.nn.Linear}, dtype=torch.qint8
+    )
+    with pytest.raises(ModelError, match=r"RobertaModel is quantised \(torch\.ao\..*Linear"):
+        route(model)
+    with (
+        pytest.raises(ModelError, match="RobertaModel is quantised"),
+        attach(model, tiny_models.bert_tokenizer()),
+    ):
+        pass
+
+
+class Packed(torch.nn.Linear):
+    """Keeps in its state something that is no tensor, as packed weights are."""
+
+    def get_extra_state(self):
+        return "packed"
+
+
+@pytest.mark.parametrize("package", ["bitsandbytes.nn.modules", "torchao.quantization"])
+def test_modules_and_tensors_of_quantising_packages_refused(package):
+    model, other, third = (tiny("bert") for _ in range(3))
+    dense = model.encoder.layer[1].output.dense
+    dense.__class__ = type("Linear8bitLt", (torch.nn.Linear,), {"__module__": package})
+    with pytest.raises(ModelError, match=rf"quantised \({package}\.Linear8bitLt\)"):
+        route(model)
+    dense = other.encoder.layer[1].output.dense
+    tensor_class = type("Params4bit", (torch.nn.Parameter,), {"__module__": package})
+    dense.weight = dense.weight.detach().as_subclass(tensor_class)
+    with pytest.raises(ModelError, match=rf"quantised \({package}\.Params4bit\)"):
+        route(other)
+    third.encoder.layer[1].output.dense.__class__ = Packed
+    with pytest.raises(ModelError, match="_extra_state is no tensor"):
+        route(third)
 
 
 @pytest.mark.parametrize("name", ["bert", "esm-rotary", "albert", "roformer", "t5"])

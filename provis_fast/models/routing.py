@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -18,6 +19,15 @@ from provis_fast.models.families import family_of, is_attention, supported
 from provis_fast.models.handler import Handler
 from provis_fast.models.interface import answered_by, attend, named_in
 from provis_fast.models.routed_module import RoutedModule, class_name
+
+#: What the names of quantised modules' and tensors' own modules begin with.
+_QUANTISERS = (
+    "torch.ao.nn.quantized",
+    "torch.ao.nn.intrinsic.quantized",
+    "torch.nn.quantized",
+    "torchao.",
+    "bitsandbytes.",
+)
 
 
 def route(module: nn.Module) -> RoutedModule:
@@ -68,18 +78,33 @@ def route(module: nn.Module) -> RoutedModule:
             "not through transformers' attention interface, so it cannot be routed; supported: "
             f"{supported()}, and other encoders that use the interface"
         )
-    if any(
-        getattr(host, "hf_quantizer", None) or hasattr(host.config, "quantization_config")
-        for host in hosts
-    ):
+    if (what := _quantised(hosts, parts)) is not None:
         raise ModelError(
-            f"{class_name(encoder)} is quantised, which is not supported: load it in full"
+            f"{class_name(encoder)} is quantised ({what}), which is not supported: load it in full"
         )
     # The default is that of transformers itself: what does not say otherwise is causal. Modules
     # that are patched do not say.
     if any(getattr(part, "is_causal", family.attention_class is None) for part in attention):
         raise ModelError(f"{class_name(encoder)} attends causally; only encoders can be analysed")
     return RoutedModule(module, encoder, family, family.schedule(config, attention))
+
+
+def _quantised(hosts: list[PreTrainedModel], parts: list[nn.Module]) -> str | None:
+    """What shows that a model's weights are not plain numbers; None where they are."""
+    for host in hosts:
+        if getattr(host, "hf_quantizer", None) or hasattr(host.config, "quantization_config"):
+            return "its config says so"
+    for part in parts:
+        own = (*part._parameters.values(), *part._buffers.values())
+        for thing in (part, *own):
+            # By name: none of these packages need be installed, and some keep plain modules with
+            # tensors of a class of their own.
+            if type(thing).__module__.startswith(_QUANTISERS):
+                return f"{type(thing).__module__}.{type(thing).__name__}"
+    for name, value in hosts[0].state_dict().items():
+        if not isinstance(value, torch.Tensor) or value.is_quantized:
+            return f"{name} is no tensor of plain numbers"
+    return None
 
 
 @contextmanager
