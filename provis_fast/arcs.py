@@ -40,6 +40,8 @@ from provis_fast.errors import ArgumentError, ResultError
 FORMAT = "provis_fast.arcs"
 FORMAT_VERSION = 1
 
+_IN_RESULTS = "arcs.parquet"  # `provis_fast.storage.ARCS`
+
 SCHEMA = pa.schema(
     [
         pa.field("protein", pa.string(), nullable=False),
@@ -178,6 +180,11 @@ class ArcWriter:
 def read_arcs(path: str | PathLike[str]) -> pa.Table:
     """Read an arc file.
 
+    Parameters
+    ----------
+    path : str or path
+        The file, or the folder of a result that has one (``arcs.parquet``).
+
     Returns
     -------
     pyarrow.Table
@@ -188,6 +195,14 @@ def read_arcs(path: str | PathLike[str]) -> pa.Table:
     ResultError
         No arc file, or one of another version.
     """
+    path = Path(path)
+    if path.is_dir():
+        folder, path = path, path / _IN_RESULTS
+        if not path.is_file():
+            raise ResultError(
+                f"{folder}: there is no {_IN_RESULTS} in this folder; give an arc file, or the "
+                "folder of a result of an analysis with --arcs"
+            )
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

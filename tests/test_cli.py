@@ -138,6 +138,45 @@ def test_interruption_keeps_what_there_is(engine, fasta, tmp_path, capsys):
     assert not storage.load(tmp_path / "merged", allow_partial=True).complete
 
 
+def test_interruption_says_that_the_list_of_arcs_is_lost(engine, fasta, tmp_path, capsys):
+    engine.interrupt = True
+    out = tmp_path / "out"
+    assert main(["analyze", "esm", str(fasta), "--out", str(out), "--arcs"]) == 130
+    assert "marked incomplete, without their list of arcs" in capsys.readouterr().err
+    partial = tmp_path / "out.partial"
+    assert not (partial / storage.ARCS).exists()
+    notes = json.loads((partial / "manifest.json").read_text())["notes"]
+    assert sum("list of arcs" in note for note in notes) == 1
+
+
+def test_merge_says_that_lists_of_arcs_are_not_merged(tmp_path, capsys):
+    folders = [tmp_path / name for name in "12"]
+    for number, folder in enumerate(folders, start=1):
+        random_result(number).save(folder)
+    merge = ["merge", *map(str, folders), "--out"]
+    assert main([*merge, str(tmp_path / "without")]) == 0
+    assert storage.ARCS not in capsys.readouterr().err
+    (folders[1] / storage.ARCS).write_bytes(b"")
+    assert main([*merge, str(tmp_path / "merged")]) == 0
+    assert f"note: {storage.ARCS} of the results is not merged" in capsys.readouterr().err
+    assert not (tmp_path / "merged" / storage.ARCS).exists()
+
+
+def test_doctor_checks_what_the_environment_names(capsys, monkeypatch):
+    monkeypatch.setenv("PROVIS_FAST_GPU_ATTENTION", "nonsense")
+    assert main(["doctor"]) == 2
+    printed = capsys.readouterr().out
+    assert "Problem: PROVIS_FAST_GPU_ATTENTION: expected one of flash" in printed
+    assert "'nonsense'" in printed
+    monkeypatch.setenv("PROVIS_FAST_GPU_ATTENTION", "cudnn")
+    assert "PROVIS_FAST_GPU_ATTENTION" in (main(["doctor"]), capsys.readouterr().out)[1]
+
+
+def test_benchmark_lists_its_dtypes(capsys):
+    assert main(["benchmark", "--dtypes", "int8"]) == 2
+    assert "float32, bfloat16, float16, float64; got int8" in capsys.readouterr().err
+
+
 def test_interruption_before_the_analysis(engine, fasta, tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -6,10 +6,12 @@ import json
 
 import analysis_cases
 import pytest
+import torch
+import transformers
 
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, ModelError
-from provis_fast.models import load_model
+from provis_fast.models import load_model, loading
 
 
 @pytest.fixture
@@ -96,3 +98,12 @@ def test_damaged_weights_are_not_blamed_on_the_config(folder):
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match=r"cannot load the weights in .* complete\?"):
         load_model(folder)
+
+
+def test_xlnet_is_refused_on_a_gpu_before_its_weights_are_read(tmp_path, monkeypatch):
+    transformers.XLNetConfig(d_model=24, n_layer=1, n_head=2, d_inner=8).save_pretrained(tmp_path)
+    monkeypatch.setattr(loading, "_device", torch.device)
+    with pytest.raises(ModelError, match=r"relative position.* not supported on a GPU yet"):
+        load_model(tmp_path, device="cuda")
+    with pytest.raises(ModelError, match="cannot load the weights"):  # so the CPU is not refused
+        load_model(tmp_path, device="cpu")

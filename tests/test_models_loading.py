@@ -292,3 +292,10 @@ def test_loading_leaves_transformers_settings_alone(folder):
     with pytest.raises(ModelError):
         load_model(folder)
     assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
+
+
+def test_digest_tells_whether_ernie_uses_its_tasks():
+    module = tiny("ernie")
+    before = weights_digest(module)
+    module.config.use_task_id = not module.config.use_task_id
+    assert weights_digest(module) != before

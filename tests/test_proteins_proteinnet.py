@@ -152,6 +152,15 @@ def test_compressed_and_cut_off(tmp_path):
     *good, bad = load_proteins(path).records()
     assert good and all(isinstance(record, Protein) for record in good)
     assert isinstance(bad, SetAside) and "cut off" in bad.reason
+    assert count_proteinnet(path) == len(good) + 1
+    whole = gzip.compress(text)
+    # Its checksum is wrong; then nothing of it can be read.
+    for content in (whole[:-8] + bytes(8), whole[:5000]):
+        path.write_bytes(content)
+        assert count_proteinnet(path) == len(list(load_proteins(path).records())) > 0
+    path.write_bytes(whole[:12])
+    with pytest.raises(InputError, match="cannot be read"):
+        count_proteinnet(path)
 
 
 def test_records_are_counted(tmp_path):

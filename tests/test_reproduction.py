@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 
@@ -142,6 +143,23 @@ def test_missing_inputs_are_told_and_the_rest_is_done(model, data, tmp_path):
         pf.reproduce(model, tmp_path, "modification")
 
 
+def test_a_damaged_file_of_proteinnet_is_not_lost(model, tmp_path):
+    text = cases.proteinnet_text(cases.proteinnet_records()).encode()
+    (tmp_path / "training_30.gz").write_bytes(gzip.compress(text)[:-200])
+    found = pf.reproduce(model, tmp_path, ["contact"], proteins=1000)
+    (done,) = found.data_sets
+    assert done.result.analysed > 0 and done.result.failed == 1
+    assert "cut off" in done.result.set_aside[0]["reason"]
+
+
+def test_a_data_base_without_a_count_says_why_or_is_refused(tmp_path, monkeypatch):
+    file = sets.DataFile(sets.DATA_SETS[0], tmp_path / "a.lmdb", "a.lmdb", True)
+    monkeypatch.setattr(sets, "count_tape", lambda path: None)
+    monkeypatch.setattr(sets, "read_tape_lmdb", lambda *_: iter(()))
+    with pytest.raises(pf.errors.InputError, match="cannot be read"):
+        file.count()
+
+
 def test_what_is_refused(model, data):
     for arguments, named in [
         ({"properties": ["contacts"]}, "properties: .*got 'contacts'"),
@@ -153,7 +171,7 @@ def test_what_is_refused(model, data):
     ]:
         with pytest.raises(pf.errors.ArgumentError, match=named):
             pf.reproduce(model, data, **arguments)
-    with pytest.raises(pf.errors.InputError, match="data: expected a folder"):
+    with pytest.raises(pf.errors.InputError, match="data: there is no such folder"):
         pf.reproduce(model, data / "nowhere")
 
 

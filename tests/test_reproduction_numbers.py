@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.record import AMINO_ACIDS
-from provis_fast.reproduction import PUBLISHED_MODELS, amino_acid_similarity, published
+from provis_fast.reproduction import (
+    PUBLISHED_MODELS,
+    amino_acid_similarity,
+    published,
+    published_heads,
+)
 from provis_fast.reproduction.comparison import best_heads, check_shape, compare, correlation
 from provis_fast.reproduction.published_heads import PublishedProperty, published_name
 from provis_fast.statistics import HeadStatistics, PropertySpec
@@ -254,3 +259,9 @@ def test_similarity_of_too_little():
     assert np.isfinite(found.correlation)
     nobody = amino_acid_similarity(similarity_counts(profiles, arcs=50))
     assert (nobody.n_heads, nobody.n_pairs) == (0, 0) and np.isnan(nobody.correlation)
+
+
+def test_numbers_of_another_format_are_refused(monkeypatch):
+    monkeypatch.setattr(published_heads, "_FORMAT_VERSION", 2)
+    with pytest.raises(InputError, match=r"heads\.json: expected format .* version 2, got .* 1;"):
+        published.__wrapped__("tape-bert")

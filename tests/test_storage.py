@@ -303,6 +303,9 @@ def _write_arcs(path, n=5):
 def test_arcs_are_sorted_and_counted_from_one(tmp_path):
     _write_arcs(tmp_path / "arcs.parquet")
     table = read_arcs(tmp_path / "arcs.parquet")
+    assert read_arcs(tmp_path).equals(table)
+    with pytest.raises(ResultError, match=r"no arcs\.parquet in this folder"):
+        read_arcs(tmp_path.parent)
     assert table.column_names == ["protein", "layer", "head", "query", "key", "weight"]
     rows = [tuple(row.values())[:5] for row in table.to_pylist()]
     assert rows == [

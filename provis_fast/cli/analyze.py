@@ -58,6 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
         return finish(result, target, interrupted, arguments.overwrite, arcs)
 
 
+_NO_ARCS = (
+    "the list of arcs that --arcs asked for is not kept: the analysis was interrupted, and the "
+    "list is written whole or not at all"
+)
+
+
 @contextmanager
 def _room_for_arcs(target: Path, arguments: argparse.Namespace) -> Iterator[Path | None]:
     """Where the arcs are collected, beside the result, which takes a copy; None without --arcs."""
@@ -145,13 +151,15 @@ def finish(
 ) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
     folder = storage.partial_folder(target) if interrupted else target
-    # An analysis that was interrupted leaves no list of arcs.
+    lost = interrupted and arcs is not None
+    if lost:  # the file of arcs appears with the last of them
+        result.notes.append(_NO_ARCS)
     output.save(result, folder, overwrite, None if interrupted else arcs)
     output.explain(result, folder)
     if interrupted:
         output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{folder}, marked incomplete"
+            f"{folder}, marked incomplete{', without their list of arcs' if lost else ''}"
         )
         return INTERRUPTED
     output.show(result, folder)

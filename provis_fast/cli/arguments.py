@@ -177,8 +177,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "analyze",
         help="statistics of every attention head over a set of proteins",
         description="Statistics of every attention head of a model over a set of proteins.",
-        epilog="Exit status: 0 all analysed or skipped by a stated option; 2 bad usage or no "
-        "usable input; 3 finished, some proteins failed; 130 interrupted, DIR.partial written.",
+        epilog="Exit status: 0 all analysed or skipped by a stated option; 2 bad usage, "
+        "nothing analysed, or a result that could not be written to DIR (the message says where "
+        "it is instead); 3 finished, some proteins failed; 130 interrupted, DIR.partial written.",
     )
     analyze.add_argument("model", metavar="MODEL", help="short name, hub name or folder")
     analyze.add_argument(
@@ -216,7 +217,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--arcs",
         action="store_true",
-        help="also list every arc, of the least threshold, in DIR/arcs.parquet",
+        help="also list every arc, of the least threshold, in DIR/arcs.parquet (not of an "
+        "interrupted analysis)",
     )
     what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
     what.add_argument(
@@ -293,6 +295,7 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
         "merge",
         help="pool results of one analysis over different proteins",
         description="Pool results of one analysis over different proteins, exactly.",
+        epilog="Lists of arcs (analyze --arcs) are not merged: they stay with their results.",
     )
     merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
     _add_out(merge)

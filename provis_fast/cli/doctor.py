@@ -79,6 +79,13 @@ def _torch() -> list[str]:
         return [str(error)]
     except ImportError as error:
         return [f"transformers cannot be imported ({error}): pip install transformers"]
+    from provis_fast import gpu_paths
+
+    try:
+        if (forced := gpu_paths.forced_path()) is not None:
+            _line("GPU attention", f"{forced} where it can serve ({gpu_paths.VARIABLE})")
+    except ProvisError as error:
+        return [str(error)]
     if torch.cuda.is_available():
         _line("devices", f"cpu, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
     else:

@@ -34,5 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ResultError("\n".join([str(error), "where", *named])) from error
     output.save(pooled, target, arguments.overwrite)
     output.explain(pooled, target)
+    if any((Path(folder) / storage.ARCS).exists() for folder in folders):
+        output.tell(f"note: {storage.ARCS} of the results is not merged: it stays where it is")
     output.show(pooled, target)
     return OK

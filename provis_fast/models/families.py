@@ -101,6 +101,8 @@ class Family:
         Config -> window of the local layers, whose mask may then be asked for: `terms` carries it.
     options : mapping
         Further arguments of the encoder's forward, for analyses of our own.
+    on_gpu : bool
+        Whether the kernels for GPUs take all that its attention adds to the scores.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Family:
     terms: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     window: Callable[[PreTrainedConfig], int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_gpu: bool = True
 
     @property
     def packs(self) -> bool:
@@ -178,6 +181,7 @@ FAMILIES: dict[str, Family] = {
             attention_class=XLNetRelativeAttention,
             patch=patches_xlnet.relative_attention,
             options={"use_mems": False},  # else every layer's input is kept
+            on_gpu=False,
         ),
     )
 }

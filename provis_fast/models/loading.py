@@ -88,7 +88,8 @@ def load_model(
         what tape-proteins has downloaded.
     device : str or torch.device
         ``"auto"``: the CPU. ``"cuda"``: a GPU, where the kernels for it were built; these have
-        never run on one yet, so compare with the CPU's results, and please report them.
+        never run on one yet, so compare with the CPU's results, and please report them. XLNet's
+        relative attention is for the CPU alone.
     dtype : str or torch.dtype
         ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` for that of the
         checkpoint. Weights that are not converted are mapped from their files, not copied; others
@@ -120,7 +121,7 @@ def load_model(
         name = files.name
         logger.info("loading %s from %s", name, files.folder)
         with _quiet_transformers():
-            module = _load_encoder(name, files.folder, torch_dtype, files.tape)
+            module = _load_encoder(name, files.folder, torch_device, torch_dtype, files.tape)
             if files.tape is not None:
                 tokens = tape.token_table(name)
             else:
@@ -161,12 +162,22 @@ def _find(name_or_path: str | Path, revision: str | None, unpacked: Path) -> _Fi
 
 
 def _load_encoder(
-    name: str, folder: Path, dtype: torch.dtype | str, checkpoint: tape.Checkpoint | None
+    name: str,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype | str,
+    checkpoint: tape.Checkpoint | None,
 ) -> PreTrainedModel:
     config = _load_config(name, folder) if checkpoint is None else checkpoint.config
     model_class = _encoder_class(name, config)
     # Refused before gigabytes of weights are read.
-    family_of(config, model_class.__name__)
+    family = family_of(config, model_class.__name__)
+    if device.type != "cpu" and not family.on_gpu:
+        raise ModelError(
+            f"{name}: device {device} asked for, but terms of relative position, which "
+            f"{model_class.__name__} adds to its scores, are not supported on a GPU yet: use "
+            "device='cpu'"
+        )
     options = {}
     if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False

@@ -58,6 +58,7 @@ _ARCHITECTURE_OF_SOME = (
     "relative_attention_max_distance",
     "relative_attention_num_buckets",
     "rotary_value",
+    "use_task_id",
 )
 
 

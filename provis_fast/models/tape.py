@@ -17,7 +17,7 @@ import pickle
 import shutil
 import tarfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +70,12 @@ class Checkpoint:
 
     config: BertConfig
     weights: Path
+    archive: Path | None = None  # which it was unpacked from
+
+    @property
+    def place(self) -> str:
+        """Where the weights lie for whoever gave them, for messages."""
+        return str(self.archive or self.weights)
 
 
 def token_table(name: str) -> TokenTable:
@@ -177,7 +183,7 @@ def in_archive(name: str, archive: Path, into: Path) -> Checkpoint:
             f"{name}: there is no TapeBert in {archive}: expected {_CONFIGS[0]} (that names no "
             f"model_type) and {_WEIGHTS[0]} as tape-proteins writes them, got {got}"
         )
-    return found
+    return replace(found, archive=archive)
 
 
 def read_weights(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -192,18 +198,16 @@ def read_weights(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
         found = torch.load(checkpoint.weights, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{name}: the weights in {checkpoint.weights} are a pickle that holds more than "
+            f"{name}: the weights in {checkpoint.place} are a pickle that holds more than "
             "tensors (or is damaged); code from data is never run"
         ) from error
     except Exception as error:  # damaged files raise whatever the parsers of formats raise
         raise ModelError(
-            f"{name}: cannot read the weights in {checkpoint.weights}: {type(error).__name__}: "
+            f"{name}: cannot read the weights in {checkpoint.place}: {type(error).__name__}: "
             f"{error}"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(w, Tensor) for w in found.values()):
-        raise ModelError(
-            f"{name}: {checkpoint.weights} holds no weights: expected a dict of tensors"
-        )
+        raise ModelError(f"{name}: {checkpoint.place} holds no weights: expected a dict of tensors")
     return {_renamed(key): weights for key, weights in found.items()}
 
 

@@ -58,12 +58,20 @@ def looks_like_proteinnet(path: Path) -> bool:
 
 
 def count_proteinnet(path: Path) -> int:
-    """Records of a file, as `read_proteinnet` numbers them; InputError where it is unreadable."""
+    """Records of a file, as `read_proteinnet` numbers them; InputError where it is unreadable.
+
+    Of a compressed file that is damaged, those up to the damage, and the one in which it lies.
+    """
+    count = 0
     try:
         with open_text(path) as stream:
-            return sum(line.strip() == FIRST_SECTION for line in stream)
+            for line in stream:
+                count += line.strip() == FIRST_SECTION
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot be read: {error}", path) from error
+        damaged = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
+        if not (damaged and count):
+            raise InputError(f"cannot be read: {error}", path) from error
+    return count
 
 
 def read_proteinnet(path: Path, source: str) -> Iterator[Protein | SetAside]:

@@ -162,7 +162,7 @@ class DataFile:
             return count_proteinnet(self.path)
         count = count_tape(self.path)
         if count is None:
-            next(self.records())  # raises, and says why
+            next(self.records(), None)  # raises, as a rule, and says why
             raise InputError("cannot be read", self.path)
         return count
 

@@ -290,7 +290,9 @@ def look_for(
     asked = _checked_properties(properties)
     folder = Path(data)
     if not folder.is_dir():
-        raise InputError("data: expected a folder with the paper's data sets, got none", folder)
+        raise InputError(
+            "data: there is no such folder; expected one with the paper's data sets", folder
+        )
     outcomes = [
         DataSetOutcome(data_set, tuple(name for name in data_set.properties if name in asked))
         for data_set in DATA_SETS

@@ -17,7 +17,7 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, InputError
 
 #: Models whose numbers the paper gives.
 PUBLISHED_MODELS = ("tape-bert", "prot_bert", "prot_bert_bfd", "prot_albert", "prot_xlnet")
@@ -90,6 +90,8 @@ def published(name: str) -> PublishedModel:
     ------
     ArgumentError
         The paper has no such model.
+    InputError
+        The file of the numbers is not the one that comes with this release.
 
     Examples
     --------
@@ -104,7 +106,13 @@ def published(name: str) -> PublishedModel:
         )
     file = resources.files("provis_fast") / "data" / "published" / "heads.json"
     content = json.loads(file.read_text("utf-8"))
-    assert (content["format"], content["format_version"]) == (_FORMAT, _FORMAT_VERSION)
+    found = (content.get("format"), content.get("format_version"))
+    if found != (_FORMAT, _FORMAT_VERSION):
+        raise InputError(
+            f"expected format {_FORMAT} version {_FORMAT_VERSION}, got {found[0]!r} version "
+            f"{found[1]!r}; install the package anew",
+            str(file),
+        )
     model = content["models"][name]
     properties = {
         prop: _property(entry, content["background"][prop])
