@@ -63,6 +63,7 @@ def load_elsewhere(small: Path, large: Path, dtype: str) -> dict:
         capture_output=True,
         text=True,
         check=False,
+        cwd=small,  # not the clone, whose sources would hide an installed package
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
