@@ -135,3 +135,20 @@ def assert_same(
         assert torch.equal(got.arc_index, want.arc_index)
         assert torch.allclose(got.arc_weight, want.arc_weight, rtol=0.0, atol=min(tolerance, 1e-5))
     return 0 if got.arcs is None else int(got.arcs.sum())
+
+
+def assert_replays_add(call, counts):
+    """Capture a call on a GPU in a graph; three replays add what three calls would add.
+
+    `call()` adds to `counts`, int64 zeros on the GPU.
+    """
+    call()
+    once = counts.clone()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    counts.zero_()
+    for _ in range(3):
+        graph.replay()
+    assert once.sum() > 0 and torch.equal(counts, 3 * once)

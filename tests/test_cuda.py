@@ -8,7 +8,7 @@ import analysis_cases
 import numpy as np
 import pytest
 import torch
-from kernel_cases import arc_bounds, assert_same, packed_case
+from kernel_cases import arc_bounds, assert_replays_add, assert_same, packed_case
 
 import provis_fast as pf
 from provis_fast import ops, reference
@@ -126,16 +126,7 @@ def test_a_call_can_be_captured_in_a_graph():
             **case, thresholds=(0.3,), arc_counts=arc_counts, flags=flags, max_length=64
         )
 
-    call()
-    once = arc_counts.clone()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    arc_counts.zero_()
-    for _ in range(3):
-        graph.replay()
-    assert once.sum() > 0 and torch.equal(arc_counts, 3 * once)
+    assert_replays_add(call, arc_counts)
 
 
 def test_whole_analysis_equals_that_of_the_cpu(tmp_path):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from error_rule import assert_flips_explained, assert_within_rule
-from kernel_cases import arc_bounds, assert_same, packed_case
+from kernel_cases import arc_bounds, assert_replays_add, assert_same, packed_case
 from test_cuda import TOLERANCES, on_cpu, on_gpu
 
 from provis_fast import _kernels, gpu_paths, ops, reference
@@ -182,13 +182,4 @@ def test_a_call_can_be_captured_in_a_graph():
             max_length=64,
         )
 
-    call()
-    once = arc_counts.clone()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    arc_counts.zero_()
-    for _ in range(3):
-        graph.replay()
-    assert once.sum() > 0 and torch.equal(arc_counts, 3 * once)
+    assert_replays_add(call, arc_counts)

@@ -38,8 +38,8 @@ struct CandidateList {
   int capacity;
 };
 
-// Least score, in units of 1 / unit of x, that a key of this row may have: for the whole row, with
-// the keys so far. -inf where there is none yet.
+// Least unit * score of a candidate, given the row's log-sum-exp over the keys so far; -inf where
+// there is none yet.
 static PROVIS_HD float candidate_floor(float running_lse, float log_theta) {
   return running_lse + log_theta - kSlack;
 }

@@ -13,6 +13,7 @@ namespace provis {
 
 constexpr int kFineBits = 55;
 constexpr int kFixedBits = 32;
+constexpr float kLog2E = 1.44269504f;
 
 static PROVIS_HD int64_t fine_of(float weight) {
   return static_cast<int64_t>(weight * 36028797018963968.0f);  // 2^55: exact but for the cut
@@ -66,7 +67,7 @@ template <class Gpu>
 PROVIS_HD float exp_of(const Gpu& gpu, float x) {
   if (!(x > -87.0f)) return 0.0f;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: what is added to it becomes an integer
-  const float shifted = gpu.fma(x, 1.44269504f, kRound);
+  const float shifted = gpu.fma(x, kLog2E, kRound);
   const float whole = shifted - kRound;
   float r = gpu.fma(whole, -0.693145752f, x);  // ln 2 in two parts: the first has 15 bits
   r = gpu.fma(whole, -1.42860677e-6f, r);

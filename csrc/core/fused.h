@@ -97,13 +97,14 @@ struct FusedBlock {
     if (!find_place<Shape::kBlockQueries>(gpu, call, index, place)) return;
     if (!tables_fit(call, place)) {
       if (gpu.thread() == 0) raise(gpu, call, place, kNotFinite);
+      write_nan();
       return;
     }
     warp_first = place.first + kWarpQueries * gpu.warp();
     busy = warp_first < place.n;
     const bool biased = call.additive != nullptr || call.relative_bias != nullptr;
     unit = biased ? 1.0f : call.scale;
-    per_unit = gpu.multiply_rounded(unit, kPerLn2);
+    per_unit = gpu.multiply_rounded(unit, kLog2E);
     carve(shared);
     PROVIS_UNROLL
     for (int t = 0; t < kRowTiles; ++t) {
@@ -225,7 +226,7 @@ struct FusedBlock {
       search(scores, t, masks, first_key, reference);
     PROVIS_UNROLL
     for (int r = 0; r < 2; ++r) {
-      online[t][r].sum += exponentiate(gpu, scores, r, per_unit, reference[r]);
+      online[t][r].sum += sum_of_terms<true>(gpu, scores, r, per_unit, reference[r]);
     }
     PROVIS_UNROLL
     for (int n = 0; n < kDepth / 8; ++n) {
@@ -239,7 +240,7 @@ struct FusedBlock {
                         int first_key, const float (&reference)[2]) {
     PROVIS_UNROLL
     for (int r = 0; r < 2; ++r) {
-      const float mine = sum_of_terms(gpu, scores, r, per_unit, reference[r]);
+      const float mine = sum_of_terms<false>(gpu, scores, r, per_unit, reference[r]);
       const float total = row_sum(gpu, online[t][r].sum + mine);
       const float lse = log_sum_exp(gpu, online[t][r].most, total, unit, per_unit);
       if (floors[t][r] == floors[t][r]) {
@@ -290,12 +291,35 @@ struct FusedBlock {
       gpu.sync_warp();
       store_outputs();
       if (call.list_capacity != 0) {
-        PROVIS_NO_UNROLL  // the code of many properties, once
-            for (int eight = 0; eight < 2 * kRowTiles; ++eight) count_rows(eight);
+        // Counting is much code, for it knows every kind of property: once is enough.
+        PROVIS_NO_UNROLL
+        for (int eight = 0; eight < 2 * kRowTiles; ++eight) count_rows(eight);
       }
     }
     gpu.sync();
     if (call.arc_slots_shared != 0) flush_arcs(gpu, call, place, arcs);
+  }
+
+  // What a call without flags is told of tables that do not fit.
+  PROVIS_HD void write_nan() const {
+    const Rows to = rows_of<Element>(call, call.output, false, place);
+    const uint16_t nan = static_cast<uint16_t>(gpu.template pack<Element>(NAN, NAN));
+    const int left = place.n - place.first;
+    const int rows = left < Shape::kBlockQueries ? left : Shape::kBlockQueries;
+    for (int x = gpu.thread(); x < rows * call.head_size; x += kBlockThreads) {
+      const int i = place.first + x / call.head_size;
+      char* row = const_cast<char*>(to.data) + i * to.stride;
+      reinterpret_cast<Element*>(row)[x % call.head_size] = Element{nan};
+    }
+    for (int r = gpu.thread(); r < rows; r += kBlockThreads) write_lse(place.first + r, NAN);
+  }
+
+  PROVIS_HD void write_lse(int i, float lse) const {
+    if (call.new_lse == nullptr) return;
+    const bool packed = call.cu_seqlens != nullptr;
+    const int64_t cell = packed ? place.head : place.sequence * call.heads + place.head;
+    const int64_t at = packed ? cell * call.tokens + place.begin + i : cell * call.length + i;
+    call.new_lse[at] = lse;
   }
 
   // Log-sum-exp of one row, and its output to where its query was. What count_rows() needs goes to
@@ -312,15 +336,11 @@ struct FusedBlock {
       *reinterpret_cast<uint32_t*>(row + 16 * n) =
           gpu.template pack<Element>(two[0] * share, two[1] * share);
     }
-    const int64_t token = place.begin + i;
     if (i < place.n && (gpu.lane() & 3) == 0) {
-      if (call.new_lse != nullptr) {
-        const bool packed = call.cu_seqlens != nullptr;
-        const int64_t cell = packed ? place.head : place.sequence * call.heads + place.head;
-        call.new_lse[cell * (packed ? call.tokens : call.length) + (packed ? token : i)] = lse;
-      }
+      write_lse(i, lse);
       // As where the log-sum-exp is given, NaN counts only where a query may be attended.
-      if (!(lse < INFINITY) && is_allowed(call, token)) raise(gpu, call, place, kNotFinite);
+      if (!(lse < INFINITY) && is_allowed(call, place.begin + i))
+        raise(gpu, call, place, kNotFinite);
     }
     if (call.list_capacity != 0 && (gpu.lane() & 3) == 0) {
       const bool has_arcs = floors[t][r] == floors[t][r] && lse > -INFINITY;
@@ -349,7 +369,7 @@ struct FusedBlock {
 
   // The warp's outputs, from shared memory.
   PROVIS_HD void store_outputs() {
-    Rows to = rows_of<Element>(call, call.output, call.output_vectors != 0, place);
+    const Rows to = rows_of<Element>(call, call.output, call.output_vectors != 0, place);
     const int first = warp_first - place.first;
     const int rows = place.n - warp_first < kWarpQueries ? place.n - warp_first : kWarpQueries;
     for (int u = gpu.lane(); u < rows * Shape::kUnits; u += 32) {

@@ -8,11 +8,11 @@
 // NaN among the scores becomes NaN in the maximum, the sum and the log-sum-exp, and stays.
 #pragma once
 
+#include "core/fixed_point.h"
 #include "core/fragment.h"
 
 namespace provis {
 
-constexpr float kPerLn2 = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
 
 struct OnlineRow {
@@ -39,33 +39,19 @@ PROVIS_HD float row_maximum(const Gpu& gpu, const float (&scores)[kLaneElements]
   return gpu.max_nan(most, gpu.shuffle_xor(most, 2));
 }
 
-// The lane's terms of a row in this tile.
-template <class Gpu>
-PROVIS_HD float sum_of_terms(const Gpu& gpu, const float (&scores)[kLaneElements], int row,
-                             float per_unit, float reference) {
+// Sum of the lane's terms of a row in this tile; kReplace puts them in the place of the scores.
+template <bool kReplace, class Gpu, class Scores>
+PROVIS_HD float sum_of_terms(const Gpu& gpu, Scores& scores, int row, float per_unit,
+                             float reference) {
   float sum = 0;
   PROVIS_UNROLL
   for (int n = 0; n < 8; ++n) {
     PROVIS_UNROLL
     for (int b = 0; b < 2; ++b) {
-      sum += gpu.exp2(gpu.fma(scores[4 * n + 2 * row + b], per_unit, -reference));
-    }
-  }
-  return sum;
-}
-
-// The same, and puts the terms in the place of the scores.
-template <class Gpu>
-PROVIS_HD float exponentiate(const Gpu& gpu, float (&scores)[kLaneElements], int row,
-                             float per_unit, float reference) {
-  float sum = 0;
-  PROVIS_UNROLL
-  for (int n = 0; n < 8; ++n) {
-    PROVIS_UNROLL
-    for (int b = 0; b < 2; ++b) {
-      float& score = scores[4 * n + 2 * row + b];
-      score = gpu.exp2(gpu.fma(score, per_unit, -reference));
-      sum += score;
+      const int e = 4 * n + 2 * row + b;
+      const float term = gpu.exp2(gpu.fma(scores[e], per_unit, -reference));
+      if constexpr (kReplace) scores[e] = term;
+      sum += term;
     }
   }
   return sum;

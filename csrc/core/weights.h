@@ -13,7 +13,6 @@
 
 namespace provis {
 
-constexpr float kLog2E = 1.44269504f;
 constexpr float kLeastLog = -200.0f;  // weights below e^-200 are zero, and so is their entropy
 
 // Sums of a lane's two rows over the tiles so far.

@@ -199,6 +199,30 @@ void not_finite() {
   expect(of_filled.counts == of_padded.counts, "infinity in padding changes arcs");
 }
 
+// A packed sequence that is longer than the bias reaches: told by NaN too, as there may be no
+// flags.
+void short_bias() {
+  Shape shape = shape_of(DType::kBFloat16, 16, 16, {5, 40, 5});
+  shape.relative = true;
+  const Case c(shape, 2);
+  provis::AttentionCall call = c.call;
+  call.bias_length = 2 * 20 + 1;
+  Results r = c.zeros();
+  call.flags = r.flags.data();
+  Written written(c);
+  run(c, written.of(c, call));
+  expect(r.flags == std::vector<int32_t>{0, provis::kNotFinite, 0}, "a short bias is flagged");
+  for (int64_t i = 0; i < 50; ++i) {
+    const bool nan = i >= 5 && i < 45;
+    const float lse = written.lse[static_cast<size_t>(i)];
+    expect(nan == (lse != lse), "a short bias: the log-sum-exp");
+    for (size_t d = 0; d < 16; ++d) {
+      const double x = c.element(written.output, static_cast<size_t>(i) * 16 + d);
+      expect(nan == (x != x), "a short bias: the output");
+    }
+  }
+}
+
 void short_list() {
   const Case c(shape_of(DType::kBFloat16, 16, 16, {100}), 4);
   Results r = c.zeros(7);
@@ -249,6 +273,7 @@ int check_fused(Runner runner) {
   shapes();
   ramps();
   not_finite();
+  short_bias();
   short_list();
   refusals();
   return checks::end("fused kernel", 5000);

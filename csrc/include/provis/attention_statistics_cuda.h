@@ -63,8 +63,9 @@ FusedLimits fused_limits();
 // As above, but call.output and, unless it is null, call.lse are written (float32, contiguous; rows
 // that attend to nothing get an output of 0 and a log-sum-exp of -inf), call.mass, call.received
 // and call.entropy must be null, and inputs are bfloat16 or float16. Every query gets an output;
-// those that are not allowed raise no flag. The terms of the softmax are rounded to the inputs'
-// type before they are multiplied with the values, and the output is at the end.
+// those that are not allowed raise no flag. Where a table does not fit, output and log-sum-exp are
+// NaN. The terms of the softmax are rounded to the inputs' type before they are multiplied with the
+// values, and the output is at the end.
 void attention_fused_cuda(const AttentionCall& call, void* stream);
 
 }  // namespace provis
