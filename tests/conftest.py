@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import analysis_cases
@@ -31,3 +32,13 @@ def bert(tmp_path_factory) -> pf.Model:
 def esm(tmp_path_factory) -> pf.Model:
     """A small rotary ESM-2."""
     return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Shells start jobs in the background with Ctrl-C ignored; tests that send it need it heard."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
