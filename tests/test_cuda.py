@@ -73,6 +73,25 @@ def test_long_sequences(dtype):
     assert compare(packed_case([1022, 2048], 2, 64, dtype=dtype, seed=1), dtype) > 1000
 
 
+def test_heads_more_than_two_to_the_31_elements_apart():
+    case = packed_case([70, 30], 2, 64, dtype=torch.bfloat16)
+    apart = 1 << 31
+
+    def far(x):
+        memory = torch.empty(apart + x[:, 0].numel(), dtype=x.dtype, device="cuda")
+        view = memory.as_strided(x.shape, (x.shape[2], apart, 1))
+        return view.copy_(x)
+
+    if torch.cuda.mem_get_info()[0] < 4 * 2 * apart:
+        pytest.skip("needs 16 GiB of free GPU memory")
+    options = dict(thresholds=(0.3,), weighting="both", max_length=70)
+    near = ops.attention_statistics(**on_gpu(case), **options)
+    moved = {name: far(case[name]) for name in ("query", "key", "value")}
+    found = ops.attention_statistics(**{**on_gpu(case), **moved}, **options)
+    assert near.arcs.sum() > 0 and torch.equal(near.arcs, found.arcs)
+    assert torch.equal(near.mass, found.mass)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_masks_and_bias(dtype):
     case = packed_case([70, 33, 1], 3, 16, dtype=dtype, seed=2)

@@ -77,6 +77,6 @@ void run_fused(const cases::Case&, const provis::AttentionCall& call) {
 
 int main() {
   const int failed = check_core_parts() + check_candidates() + check_two_pass(run_two_pass) +
-                     check_fused(run_fused);
+                     check_fused(run_fused) + check_far_strides(run_two_pass, run_fused);
   return failed == 0 ? 0 : 1;
 }

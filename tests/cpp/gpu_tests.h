@@ -11,3 +11,4 @@ using Runner = void (*)(const cases::Case&, const provis::AttentionCall&);
 // Numbers of failures.
 int check_two_pass(Runner runner);
 int check_fused(Runner runner);
+int check_far_strides(Runner two_pass, Runner fused);  // on the host alone
