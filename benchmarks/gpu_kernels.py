@@ -6,11 +6,9 @@ says how many.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
@@ -20,8 +18,7 @@ from gpu_timing import Setting, Timer
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import provis_fast
-from provis_fast import _kernels, ops
+from provis_fast import _kernels, gpu_paths, ops
 from provis_fast.accumulate import move_properties
 from provis_fast.benchmark import properties
 from provis_fast.kernel_data import PropertyBatch
@@ -31,35 +28,22 @@ HEADS, SEQUENCES = 20, 16
 #: Standard deviation of the scores.
 SPREAD = 3.0
 THETA = 0.3
-PATH_VARIABLE = "PROVIS_FAST_GPU_ATTENTION"
 Function = Callable[[], object]
 
 
-@functools.cache
-def known_paths() -> tuple[str, ...]:
-    """Paths that this version of the package can be told to take, by `PATH_VARIABLE`."""
-    sources = Path(provis_fast.__file__).parent.rglob("*.py")
-    if not any(PATH_VARIABLE in source.read_text() for source in sources):
-        return ()
-    fused = hasattr(_kernels._C, "attention_fused_cuda")
-    return ("flash", "cudnn", "fused") if fused else ("flash", "cudnn")
-
-
-def forced(path: str | None, function: Function) -> Function:
-    """The function with one of the package's paths on a GPU; None: as the package chooses."""
-    if path is None or not known_paths():
-        return function
+def forced(path: str, function: Function) -> Function:
+    """The function with one of the package's paths on a GPU."""
 
     def run() -> object:
-        before = os.environ.get(PATH_VARIABLE)
-        os.environ[PATH_VARIABLE] = path
+        before = os.environ.get(gpu_paths.VARIABLE)
+        os.environ[gpu_paths.VARIABLE] = path
         try:
             return function()
         finally:
             if before is None:
-                del os.environ[PATH_VARIABLE]
+                del os.environ[gpu_paths.VARIABLE]
             else:
-                os.environ[PATH_VARIABLE] = before
+                os.environ[gpu_paths.VARIABLE] = before
 
     return run
 
@@ -235,12 +219,10 @@ def ours(inputs: Inputs) -> dict[str, Function]:
     found: dict[str, Function] = {"weighted": weighted, "all": everything}
     if inputs.query.device.type != "cuda":
         return {"threshold": threshold, **found, "received": received}
+    found["threshold"] = threshold
     found["threshold, two-pass"] = forced("flash", threshold)
-    if known_paths():
-        found["threshold"] = threshold
-        found["threshold, two-pass, cudnn"] = forced("cudnn", threshold)
-    if "fused" in known_paths():
-        found["threshold, fused"] = forced("fused", threshold)
+    found["threshold, two-pass, cudnn"] = forced("cudnn", threshold)
+    found["threshold, fused"] = forced("fused", threshold)
     lse = inputs.attention_and_lse()[1]
     found["statistics alone, threshold"] = threshold.alone(lse)
     found["statistics alone, weighted"] = weighted.alone(lse)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import machine
 import torch
-from gpu_kernels import HEADS, Inputs, Statistics, forced, known_paths
+from gpu_kernels import HEADS, Inputs, Statistics, forced
 from gpu_timing import Setting, Timer
 
 from provis_fast.engine import BATCH_TOKENS
+from provis_fast.gpu_table import PATHS
 
 STATISTICS = ("none", "threshold", "all")
 
@@ -23,9 +24,9 @@ def rows(setting: Setting) -> Iterator[dict]:
     timer = Timer(setting, 8)
     if setting.device == "cuda":
         capability: list[int] | None = list(torch.cuda.get_device_capability())
-        gpu, paths = torch.cuda.get_device_name(), known_paths() or ("flash",)
+        gpu, paths = torch.cuda.get_device_name(), PATHS
     else:
-        capability, gpu, paths = None, machine.processor(), ("cpu",)
+        capability, gpu, paths = None, machine.processor(), ()
     tokens = 256 if setting.small else BATCH_TOKENS
     for size, dtype, length in itertools.product(
         (32,) if setting.small else (64, 32, 128),
@@ -35,7 +36,8 @@ def rows(setting: Setting) -> Iterator[dict]:
         inputs = Inputs.drawn(setting.device, tokens // length, length, size, dtype)
         for wanted in STATISTICS:
             call = Statistics(inputs, wanted)
-            ms, left_out = timer.medians({path: forced(path, call) for path in paths})
+            functions = {path: forced(path, call) for path in paths} or {"cpu": call}
+            ms, left_out = timer.medians(functions)
             yield {
                 "capability": capability,
                 "gpu": gpu,
