@@ -9,7 +9,7 @@ import pytest
 from structure_text import FIVE, chain, cif_text, pdb_text, read, residue, seqres
 
 from provis_fast.errors import InputError
-from provis_fast.proteins import Protein, SetAside, load_proteins, source
+from provis_fast.proteins import Protein, SetAside, load_proteins, structure
 
 
 @pytest.mark.parametrize("last", [3_000_000, 2_000_000_000])
@@ -42,8 +42,8 @@ def test_a_file_beyond_the_memory_is_set_aside(tmp_path, monkeypatch):
             raise MemoryError
         return read_structure(path, *arguments)
 
-    read_structure = source.read_structure
-    monkeypatch.setattr(source, "read_structure", read)
+    read_structure = structure.read_structure
+    monkeypatch.setattr(structure, "read_structure", read)
     aside, protein = load_proteins(tmp_path).records()
     assert aside.status == "failed" and "does not fit into memory" in aside.reason
     assert protein.sequence == "ACD"

@@ -263,7 +263,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     )
     reading.add_argument(
         "--format",
-        choices=("fasta", "pdb", "mmcif", "tape", "proteinnet"),
+        metavar="NAME",
         help="default: told by the name of each file",
     )
     reading.add_argument(

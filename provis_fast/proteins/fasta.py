@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from provis_fast.errors import NOTED, InputError
+from provis_fast.proteins.formats import Reading
+from provis_fast.proteins.opening import open_text
 from provis_fast.proteins.record import Protein, SetAside
 
 logger = logging.getLogger(__name__)
 
-GZIP_MAGIC = b"\x1f\x8b"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GAPS = b"-."
 _BLANKS = b" \t\r\n\v\f"
@@ -32,7 +33,7 @@ _NUCLEOTIDES = b"ACGTUN"
 _SUSPICIOUS_LENGTH = 40
 
 
-def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
+def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
     """Read a FASTA file as a stream; no more than one record is in memory.
 
     Parameters
@@ -41,6 +42,7 @@ def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
         The file; compressed (gzip) or not, whatever its name.
     source : str
         What to call the file in records.
+    reading : Reading
 
     Yields
     ------
@@ -57,15 +59,6 @@ def read_fasta(path: Path, source: str) -> Iterator[Protein | SetAside]:
             yield from _records(stream, path, source)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from error
-
-
-def open_text(path: Path) -> BinaryIO:
-    """Open a file for reading, compressed (gzip) or not, whatever its name."""
-    with path.open("rb") as stream:
-        compressed = stream.read(2) == GZIP_MAGIC
-    if compressed or path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
 
 
 def _records(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from provis_fast.errors import InputError
-from provis_fast.proteins.proteinnet import looks_like_proteinnet
+from provis_fast.proteins.formats import Format, formats, suffixes
+from provis_fast.proteins.opening import first_bytes, without_compression
 from provis_fast.proteins.record import Protein
-
-Format = Literal["fasta", "pdb", "mmcif", "tape", "proteinnet"]
-
-_SUFFIXES: dict[str, Format] = {
-    ".fa": "fasta",
-    ".fas": "fasta",
-    ".fasta": "fasta",
-    ".faa": "fasta",
-    ".pdb": "pdb",
-    ".ent": "pdb",
-    ".cif": "mmcif",
-    ".mmcif": "mmcif",
-    ".lmdb": "tape",
-    ".proteinnet": "proteinnet",
-}
-FORMATS = ("fasta", "pdb", "mmcif", "tape", "proteinnet")
 
 
 @dataclass(frozen=True)
@@ -84,13 +67,13 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
             notes.append(f"{path.name or path}: {number:,} other file(s) not read: {shown}")
         if not files:
             raise InputError(
-                f"the folder has no file of a known kind ({' '.join(_SUFFIXES)}, also .gz)", path
+                f"the folder has no file of a known kind ({' '.join(suffixes())}, also .gz)", path
             )
         return files
     kind = file_format or _format_of(path, None)
     if kind is None:
         raise InputError(
-            f"unknown kind of file: expected {' '.join(_SUFFIXES)} (also .gz), or ProteinNet's "
+            f"unknown kind of file: expected {' '.join(suffixes())} (also .gz), or ProteinNet's "
             "text; say which it is with format= (--format)",
             path,
         )
@@ -128,16 +111,18 @@ def _is_lmdb_folder(path: Path) -> bool:
 def _format_of(path: Path, file_format: Format | None) -> Format | None:
     """Tell the format from the name; a stated format chooses, in a folder, what is read as such.
 
-    ProteinNet's own files have names without a suffix ("training_30"): they are told by how they
-    begin.
+    Files of some formats have names without a suffix, as ProteinNet's own ("training_30"): they are
+    told by how they begin.
     """
     if path.is_dir():
-        known: Format | None = "tape"
+        known: Format | None = formats()["tape"]
     else:
-        name = re.sub(r"\.gz$", "", path.name.lower())
-        known = _SUFFIXES.get(Path(name).suffix)
-        if known == "tape" and name != path.name.lower():
-            known = None  # an LMDB is mapped into memory, it cannot be compressed
-        if known is None and path.is_file() and looks_like_proteinnet(path):
-            known = "proteinnet"
+        name = without_compression(path.name.lower())
+        known = suffixes().get(Path(name).suffix)
+        if known is not None and not known.compressible and name != path.name.lower():
+            known = None  # it is mapped into memory, and cannot be compressed
+        if known is None and path.is_file():
+            head = first_bytes(path)
+            told = (one for one in formats().values() if one.begins and one.begins(head))
+            known = next(told, None)
     return known if file_format in (None, known) else None

@@ -28,7 +28,8 @@ from typing import BinaryIO
 import numpy as np
 
 from provis_fast.errors import InputError
-from provis_fast.proteins.fasta import open_text
+from provis_fast.proteins.formats import Reading
+from provis_fast.proteins.opening import open_text
 from provis_fast.proteins.record import HELIX, OTHER, STRAND, TURN, UNKNOWN, Protein, SetAside
 
 #: What a file of this format begins with.
@@ -48,17 +49,8 @@ _CLASS_OF_LETTER = {
 _Section = tuple[int, list[tuple[int, bytes]]]
 
 
-def looks_like_proteinnet(path: Path) -> bool:
-    """Whether a file begins as this format does; nothing beyond its first bytes is read."""
-    try:
-        with open_text(path) as stream:
-            return stream.readline(64).strip() == FIRST_SECTION
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
 def count_proteinnet(path: Path) -> int:
-    """Records of a file, as `read_proteinnet` numbers them; InputError where it is unreadable.
+    """Records of a file, as `read` numbers them; InputError where it is unreadable.
 
     Of a compressed file that is damaged, those up to the damage, and the one in which it lies.
     """
@@ -74,7 +66,7 @@ def count_proteinnet(path: Path) -> int:
     return count
 
 
-def read_proteinnet(path: Path, source: str) -> Iterator[Protein | SetAside]:
+def read(path: Path, source: str, reading: Reading | None = None) -> Iterator[Protein | SetAside]:
     """Read a ProteinNet file as a stream; no more than one record is in memory.
 
     Parameters
@@ -83,6 +75,8 @@ def read_proteinnet(path: Path, source: str) -> Iterator[Protein | SetAside]:
         The file; compressed (gzip) or not, whatever its name.
     source : str
         What to call the file in records.
+    reading : Reading, optional
+        The format needs none.
 
     Yields
     ------

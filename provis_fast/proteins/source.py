@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError, InputError
-from provis_fast.proteins.fasta import read_fasta
-from provis_fast.proteins.inputs import FORMATS, Format, InputFile, find, told_apart
-from provis_fast.proteins.proteinnet import FIRST_SECTION, read_proteinnet
+from provis_fast.proteins.formats import Reading, formats
+from provis_fast.proteins.inputs import InputFile, find, told_apart
+from provis_fast.proteins.opening import is_compressed
 from provis_fast.proteins.record import Protein, SetAside
-from provis_fast.proteins.structure import read_structure
-from provis_fast.proteins.tape_lmdb import count_tape, data_file, read_tape_lmdb
+from provis_fast.proteins.tape_lmdb import count_tape, data_file
 
 logger = logging.getLogger(__name__)
 
 Unique = Literal["auto", "sequence", "none"]
 
-_STRUCTURES = ("pdb", "mmcif")
-_FIRST_LINE = {"fasta": b">", "proteinnet": FIRST_SECTION}  # how each record begins
 _IN_MEMORY = "memory"
 
 
@@ -38,14 +35,14 @@ class ProteinSource:
         inputs: Sequence[InputFile | Protein],
         *,
         unique: Unique = "auto",
-        site_label: str | None = None,
+        reading: Reading | None = None,
         notes: Sequence[str] = (),
     ):
         self._inputs = tuple(inputs)
         #: What was found beside the inputs and is not read.
         self.notes = tuple(notes)
         self._unique = unique
-        self._site_label = site_label
+        self._reading = reading or Reading()
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
         self._read_files = self._read_records = 0  # of files that were not counted, by `records`
 
@@ -163,23 +160,17 @@ class ProteinSource:
 
     def _by_sequence(self, item: InputFile) -> bool:
         if self._unique == "auto":
-            return item.format in _STRUCTURES
+            return item.format.one_entry
         return self._unique == "sequence"
 
     def _read(self, item: InputFile) -> Iterator[Protein | SetAside]:
-        if item.format == "fasta":
-            return read_fasta(item.path, item.name)
-        if item.format == "tape":
-            return read_tape_lmdb(item.path, item.name, self._site_label)
-        if item.format == "proteinnet":
-            return read_proteinnet(item.path, item.name)
-        return read_structure(item.path, item.name, item.format)
+        return item.format.read(item.path, item.name, self._reading)
 
 
 def load_proteins(
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Protein],
     *,
-    format: Format | None = None,
+    format: str | None = None,
     unique: Unique = "auto",
     site_label: str | None = None,
 ) -> ProteinSource:
@@ -222,8 +213,8 @@ def load_proteins(
     >>> [protein.id for protein in load_proteins([Protein("one", "MKV"), Protein("two", "GAV")])]
     ['one', 'two']
     """
-    if format is not None and format not in FORMATS:
-        raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if format is not None and format not in formats():
+        raise ArgumentError(f"format must be one of {', '.join(formats())}, got {format!r}")
     if unique not in ("auto", "sequence", "none"):
         raise ArgumentError(f"unique must be 'auto', 'sequence' or 'none', got {unique!r}")
     if isinstance(inputs, ProteinSource):
@@ -237,20 +228,23 @@ def load_proteins(
             "inputs: expected a path, a Protein, or an iterable of them, got "
             f"{type(inputs).__name__}"
         )
+    chosen = None if format is None else formats()[format]
     found: list[InputFile | Protein] = []
     notes: list[str] = []
     for item in inputs:
         if isinstance(item, Protein):
             found.append(item)
         elif isinstance(item, str | os.PathLike):
-            found.extend(find(Path(item), format, notes))
+            found.extend(find(Path(item), chosen, notes))
         else:
             raise ArgumentError(
                 f"inputs must be paths or Protein objects, got {type(item).__name__}"
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    return ProteinSource(told_apart(found), unique=unique, site_label=site_label, notes=notes)
+    return ProteinSource(
+        told_apart(found), unique=unique, reading=Reading(site_label=site_label), notes=notes
+    )
 
 
 def _once(
@@ -283,8 +277,8 @@ def _once(
 def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
     """What identifies a file, and how many records it has where that is cheap to tell."""
     path = data_file(item.path)
-    by_line = item.format in _FIRST_LINE and path.suffix.lower() != ".gz"
-    first_line = b"\n" + _FIRST_LINE.get(item.format, b"")
+    by_line = item.format.record_start is not None and not is_compressed(path)
+    first_line = b"\n" + (item.format.record_start or b"")
     digest, records, before = hashlib.sha256(), 0, b"\n"
     try:
         with path.open("rb") as stream:
@@ -297,5 +291,5 @@ def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
     except OSError as error:
         why = f"cannot be read: {error.strerror or error}"
         return {"path": item.name, "sha256": None, "bytes": None, "error": why}, None
-    count = records if by_line else count_tape(item.path) if item.format == "tape" else None
+    count = records if by_line else count_tape(item.path) if item.format.name == "tape" else None
     return {"path": item.name, "sha256": digest.hexdigest(), "bytes": size}, count

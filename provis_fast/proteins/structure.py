@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
-import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,8 +13,9 @@ import numpy as np
 
 from provis_fast.errors import NOTED, InputError
 from provis_fast.proteins.binding_sites import binding_site_labels, site_record_labels
-from provis_fast.proteins.fasta import GZIP_MAGIC
+from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.modifications import modification_labels
+from provis_fast.proteins.opening import read_bytes
 from provis_fast.proteins.polymer import CA, CB, Chain, is_amino_acid, read_chains
 from provis_fast.proteins.record import LazyLabels, Protein, SetAside
 from provis_fast.proteins.secondary_structure import (
@@ -31,6 +30,16 @@ _LAST_COORDINATE_COLUMN = 54
 _COORDINATES = re.compile(
     rb"^(?:ATOM  |HETATM)[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})", re.MULTILINE
 )
+
+
+def read_pdb(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
+    """Read a PDB file; see `read_structure`."""
+    return read_structure(path, source, "pdb")
+
+
+def read_mmcif(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
+    """Read an mmCIF file; see `read_structure`."""
+    return read_structure(path, source, "mmcif")
 
 
 def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protein | SetAside]:
@@ -58,7 +67,7 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
     InputError
         If the file cannot be read, is empty, is not of this format, is cut off, or has no atoms.
     """
-    raw = _read_bytes(path)
+    raw = read_bytes(path)
     if not raw.strip():
         raise InputError("the file is empty", path)
     if not raw.isascii():
@@ -93,17 +102,6 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
             "the file is cut off",
             source,
         )
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        named_so = path.name.lower().endswith(".gz")
-        return gzip.decompress(raw) if named_so or raw.startswith(GZIP_MAGIC) else raw
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"damaged or cut-off gzip file: {error}", path) from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
 def _readable_text(raw: bytes, file_format: str) -> bytes:

@@ -34,6 +34,7 @@ import numpy as np
 
 from provis_fast.errors import InputError
 from provis_fast.proteins import plain_pickle
+from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.record import OTHER, UNKNOWN, Protein, SetAside
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,11 @@ def site_label_of(source: str) -> str:
     tell them by its name alone (``protein_modification_valid.lmdb``).
     """
     return "modification" if "modif" in source.lower() else "binding_site"
+
+
+def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
+    """Read a TAPE LMDB as a stream; see `read_tape_lmdb`."""
+    return read_tape_lmdb(path, source, reading.site_label)
 
 
 def read_tape_lmdb(

@@ -30,11 +30,9 @@ from numpy.typing import NDArray
 
 from provis_fast.errors import InputError
 from provis_fast.proteins import Protein, SetAside, load_proteins
-from provis_fast.proteins.proteinnet import (
-    count_proteinnet,
-    looks_like_proteinnet,
-    read_proteinnet,
-)
+from provis_fast.proteins.opening import first_bytes
+from provis_fast.proteins.proteinnet import FIRST_SECTION, count_proteinnet
+from provis_fast.proteins.proteinnet import read as read_proteinnet
 from provis_fast.proteins.tape_lmdb import count_tape, read_tape_lmdb
 
 _TAPE = "TAPE (https://github.com/songlab-cal/tape#lmdb-data)"
@@ -197,7 +195,9 @@ def find(data_set: DataSet, folder: Path) -> DataFile | None:
     for path, is_papers in data_set.candidates(folder):
         if not path.exists():
             continue
-        if path.suffix == ".lmdb" or (path.is_file() and looks_like_proteinnet(path)):
+        if path.suffix == ".lmdb" or (
+            path.is_file() and first_bytes(path).startswith(FIRST_SECTION)
+        ):
             return DataFile(data_set, path, path.relative_to(folder).as_posix(), is_papers)
     return None
 

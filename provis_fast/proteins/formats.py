@@ -1,0 +1,149 @@
+"""File formats by name: how a file of each is known, and what reads it.
+
+A format from outside is one object more, announced by an installed package as an entry point of
+the group ``provis_fast.formats``:
+
+    [project.entry-points."provis_fast.formats"]
+    stockholm = "my_package.stockholm:FORMAT"
+
+where FORMAT is a `Format`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from provis_fast.errors import ArgumentError
+from provis_fast.proteins.record import Protein, SetAside
+
+#: Group of entry points by which other packages add formats.
+GROUP = "provis_fast.formats"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read, as far as the files do not tell; every reader gets it and takes what it needs.
+
+    Attributes
+    ----------
+    site_label : str, optional
+        Label that ``sites`` of a TAPE data set become; default: told by its name.
+    """
+
+    site_label: str | None = None
+
+
+#: Reads one file, as a stream: called with the path, its name in messages, and how to read.
+Reader = Callable[[Path, str, Reading], Iterator[Protein | SetAside]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes
+    ----------
+    name : str
+        As ``--format`` takes it.
+    suffixes : tuple of str
+        Endings of file names, lower case, with their dot; those of compression come on top.
+    reader : callable or str
+        A `Reader`, or "module:name" of one, imported when first needed. It yields records in the
+        file's order, sets a bad one aside with its line and reason, and raises InputError where the
+        file is of no use as a whole.
+    record_start : bytes, optional
+        How the first line of each record begins: by it, records are counted without being parsed.
+    begins : callable, optional
+        Tells from the first 512 bytes whether a file without a known suffix is of this format.
+    compressible : bool
+        Whether files may be compressed (.gz, .zst).
+    one_entry : bool
+        A file is one entry, and its records are chains: equal sequences are analysed once.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    reader: Reader | str
+    record_start: bytes | None = None
+    begins: Callable[[bytes], bool] | None = None
+    compressible: bool = True
+    one_entry: bool = False
+
+    def read(self, path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
+        """Records of one file."""
+        return _reader(self.reader)(path, source, reading)
+
+
+@cache
+def _reader(reader: Reader | str) -> Reader:
+    if not isinstance(reader, str):
+        return reader
+    module, _, name = reader.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_READERS = "provis_fast.proteins"
+
+#: Formats of this package, in the order in which messages list them.
+BUILT_IN = (
+    Format("fasta", (".fa", ".fas", ".fasta", ".faa"), f"{_READERS}.fasta:read", b">"),
+    Format("pdb", (".pdb", ".ent"), f"{_READERS}.structure:read_pdb", one_entry=True),
+    Format("mmcif", (".cif", ".mmcif"), f"{_READERS}.structure:read_mmcif", one_entry=True),
+    Format("tape", (".lmdb",), f"{_READERS}.tape_lmdb:read", compressible=False),
+    Format(
+        "proteinnet",
+        (".proteinnet",),
+        f"{_READERS}.proteinnet:read",
+        record_start=b"[ID]",
+        begins=lambda head: head.startswith(b"[ID]"),
+    ),
+)
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """All formats by name: those of this package, then those of others.
+
+    Raises
+    ------
+    ArgumentError
+        Another package announces something else than a `Format`, or takes a name or a suffix that
+        is another format's; the message names the package.
+    """
+    known = {one.name: one for one in BUILT_IN}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        known[point.name] = _from_outside(point, known)
+    return known
+
+
+def _from_outside(point: Any, known: dict[str, Format]) -> Format:
+    package = point.dist.name if point.dist is not None else "an installed package"
+    announced = f"the entry point {point.name!r} ({GROUP}) of {package}"
+    try:
+        found = point.load()
+    except Exception as error:
+        raise ArgumentError(
+            f"{announced} cannot be loaded: {type(error).__name__}: {error}; mend or remove "
+            f"{package}"
+        ) from error
+    if not isinstance(found, Format) or found.name != point.name:
+        raise ArgumentError(
+            f"{announced}: expected a provis_fast.proteins.formats.Format of that name, got "
+            f"{found!r:.80}"
+        )
+    taken = {suffix: other for other in known.values() for suffix in other.suffixes}
+    if found.name in known or (both := sorted(taken.keys() & set(found.suffixes))):
+        what = f"the name {found.name!r}" if found.name in known else f"the suffix {both[0]}"
+        raise ArgumentError(f"{announced}: {what} is another format's already")
+    return found
+
+
+def suffixes() -> dict[str, Format]:
+    """Formats by suffix."""
+    return {suffix: one for one in formats().values() for suffix in one.suffixes}
