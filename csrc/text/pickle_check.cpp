@@ -17,7 +17,7 @@ constexpr uint64_t kMemoryPerByte = 24, kMemoryAtLeast = 64ull << 20;
 constexpr uint64_t kStepsPerByte = 64, kStepsAtLeast = 1ull << 20;
 // Keys that are neither text nor numbers of 64 bits may have been made to have one hash, and then
 // cost as many comparisons as the square of their number.
-constexpr uint64_t kOddKeys = 10000;
+constexpr uint64_t kOddKeys = 4000;
 // Longer numbers are of no use, and their conversion to text is quadratic.
 constexpr uint64_t kLongestNumber = 1024, kWordBytes = 8;
 constexpr uint64_t kLongestName = 1024;
