@@ -6,7 +6,7 @@ of all that came are remembered as digests, about 35 bytes for a protein (csrc/t
 
 from __future__ import annotations
 
-from provis_fast import _text
+from provis_fast.proteins.compiled import _text
 from provis_fast.proteins.record import Protein, SetAside
 
 _IN_MEMORY = "memory"

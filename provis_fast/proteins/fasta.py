@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from provis_fast import _text
 from provis_fast.errors import NOTED, InputError
 from provis_fast.proteins import limits
+from provis_fast.proteins.compiled import _text
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.opening import DAMAGED, damaged_file, open_text
 from provis_fast.proteins.record import Protein, SetAside, plain_protein

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from provis_fast import _text
 from provis_fast.errors import InputError
 from provis_fast.proteins import limits
+from provis_fast.proteins.compiled import _text
 
 #: Booleans, integers, floating point numbers, complex numbers, bytes and strings.
 _PLAIN_KINDS = frozenset("biufcSU")
