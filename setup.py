@@ -1,4 +1,5 @@
-"""Builds the compiled part, `provis_fast._C`, with CMake and ninja.
+"""Builds the compiled parts with CMake and ninja: `provis_fast._C`, the kernels, and
+`provis_fast._text`, which reads inputs.
 
 The extension neither links nor includes torch, so one build serves every torch version.
 
@@ -42,6 +43,9 @@ class CMakeBuild(build_ext):
         cuda = os.environ.get("PROVIS_FAST_CUDA", "auto")
         if cuda not in ("0", "1", "auto"):
             raise SystemExit(f"PROVIS_FAST_CUDA: expected 0, 1 or auto, got {cuda!r}")
+        target = ext.name.rpartition(".")[2]
+        if target != "_C":
+            cuda = "0"  # the kernels' alone
         nvcc = find_nvcc() if cuda != "0" else None
         if cuda == "1" and nvcc is None:
             raise SystemExit(
@@ -49,7 +53,7 @@ class CMakeBuild(build_ext):
                 "none; install the CUDA toolkit 12 or later, or use 0 or auto"
             )
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        build = Path(self.build_temp).resolve() / "cmake"
+        build = Path(self.build_temp).resolve() / f"cmake{target}"
         build.mkdir(parents=True, exist_ok=True)
         # Isolated builds have their tools in a folder that is gone the next time; a cache that
         # remembers its ninja would break the second build in the same tree.
@@ -83,7 +87,7 @@ class CMakeBuild(build_ext):
                 f"-DCMAKE_CUDA_ARCHITECTURES={architectures}",
             ]
             try:
-                self._build(with_cuda, build)
+                self._build(with_cuda, build, target)
                 done = True
                 parts = f"the CPU part and the CUDA part ({nvcc}; {architectures})"
             except SystemExit as error:
@@ -95,12 +99,14 @@ class CMakeBuild(build_ext):
                 shutil.rmtree(build)
                 build.mkdir()
         if not done:
-            self._build(configure, build)
+            self._build(configure, build, target)
+        if target != "_C":
+            return
         print(f"provis_fast: built {parts}, in {output}")
 
-    def _build(self, configure: list[str], build: Path) -> None:
+    def _build(self, configure: list[str], build: Path, target: str) -> None:
         self._run(configure, "configure")
-        self._run(["cmake", "--build", str(build), "--target", "_C"], "build")
+        self._run(["cmake", "--build", str(build), "--target", target], "build")
 
     @staticmethod
     def _run(command: list[str], step: str) -> None:
@@ -119,6 +125,6 @@ class CMakeBuild(build_ext):
 
 
 setup(
-    ext_modules=[Extension("provis_fast._C", sources=[])],
+    ext_modules=[Extension(f"provis_fast.{name}", sources=[]) for name in ("_C", "_text")],
     cmdclass={"build_ext": CMakeBuild},
 )

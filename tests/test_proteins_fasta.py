@@ -115,7 +115,8 @@ def test_compressed_file_cut_off_is_not_silent(tmp_path):
     assert 100 < len(proteins) < 5000
     assert all(isinstance(p, Protein) and len(p) == 50 for p in proteins)
     assert last.status == "failed" and "cut off" in last.reason
-    assert last.id == f"p{len(proteins)}"
+    assert last.line == 2 * len(proteins) + 1
+    assert last.id in (f"p{len(proteins)}", f"line {last.line}")  # the header may be cut off, too
 
 
 def test_a_character_of_several_bytes_is_named_whole(tmp_path):
@@ -158,8 +159,8 @@ def test_pipes_are_refused(tmp_path):
     assert source.notes == (f"{tmp_path.name}: 1 other file(s) not read: pipe.fasta",)
     with pytest.raises(InputError, match=r"/dev/null: is a device"):
         load_proteins("/dev/null", format="fasta")
-    with pytest.raises(InputError, match="standard input"):
-        load_proteins("-", format="fasta")
+    with pytest.raises(InputError, match=r"stdin: say which format.*--format"):
+        load_proteins("-")
     code = "import provis_fast as pf; pf.load_proteins('/dev/stdin', format='fasta')"
     command = [sys.executable, "-c", code]
     ran = subprocess.run(command, input=">a\nMK\n", capture_output=True, text=True, cwd=tmp_path)

@@ -29,8 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from provis_fast.proteins import load_proteins
 
-    reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
-    proteins = load_proteins(arguments.inputs, **reading)
+    options = ("format", "unique", "site_label", "a3m_rows")
+    reading = {name: getattr(arguments, name) for name in options}
+    inputs = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
+    if not inputs:
+        raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")
+    proteins = load_proteins(inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     with _room_for_arcs(target, arguments) as arcs:
         result, interrupted = analyse(

@@ -185,8 +185,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     analyze.add_argument(
         "inputs",
         metavar="INPUT",
-        nargs="+",
-        help="files or folders: FASTA, PDB, mmCIF, ProteinNet (all also .gz), TAPE LMDB",
+        nargs="*",
+        help='files, folders or patterns ("data/**/*.fa"): FASTA, A3M, PDB, mmCIF, ProteinNet (all '
+        "also .gz, .zst), TAPE LMDB; @FILE: a list of them; -: standard input (with --format)",
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
@@ -248,6 +249,18 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         help="least distance along the chain (default: 6)",
     )
     reading = analyze.add_argument_group("input")
+    reading.add_argument(
+        "--inputs-from",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also the inputs that FILE names, one a line, relative to its folder; as @FILE",
+    )
+    reading.add_argument(
+        "--a3m-rows",
+        choices=("query", "all"),
+        help="which rows of A3M alignments are proteins (default: query)",
+    )
     reading.add_argument(
         "--max-length",
         type=positive,

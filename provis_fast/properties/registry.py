@@ -1,9 +1,19 @@
-"""Properties by name."""
+"""Properties by name: those of this package, and those that other packages announce.
+
+A property from outside is an entry point of the group ``provis_fast.properties``:
+
+    [project.entry-points."provis_fast.properties"]
+    disorder = "my_package.disorder:disorder"
+
+where ``disorder()`` returns a `Property` of that name. docs/extending.md has a complete example.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from provis_fast.errors import ArgumentError
 from provis_fast.properties import annotations, physicochemical
@@ -12,7 +22,10 @@ from provis_fast.properties.base import Property
 from provis_fast.properties.contact import Contact
 from provis_fast.properties.separation import Separation
 
-REGISTRY: dict[str, Callable[[], Property]] = {
+#: Group of entry points by which other packages add properties.
+GROUP = "provis_fast.properties"
+
+_BUILT_IN: dict[str, Callable[[], Property]] = {
     "amino_acid": AminoAcid,
     "amino_acid_query": AminoAcidQuery,
     "amino_acid_pair": AminoAcidPair,
@@ -28,6 +41,78 @@ REGISTRY: dict[str, Callable[[], Property]] = {
     "charge": physicochemical.charge,
     "volume": physicochemical.volume,
 }
+
+
+class _Registry(Mapping[str, Callable[[], Property]]):
+    """Makers of properties by name; one from outside is imported when it is asked for.
+
+    Raises
+    ------
+    ArgumentError
+        By indexing and calling, where another package's property cannot be loaded, is no property,
+        or has a name that is taken; the message names the package.
+    """
+
+    def __getitem__(self, name: str) -> Callable[[], Property]:
+        if name in _BUILT_IN:
+            return _BUILT_IN[name]
+        points = _announced()[name]
+        if len(points) > 1:
+            packages = " and ".join(map(_package, points))
+            raise ArgumentError(
+                f"properties: {name!r} is announced by {packages}; remove one of them"
+            )
+        return lambda: _from_outside(points[0])
+
+    def __contains__(self, name: object) -> bool:
+        return name in _BUILT_IN or name in _announced()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _BUILT_IN
+        for name, points in _announced().items():
+            if name in _BUILT_IN:
+                raise ArgumentError(
+                    f"properties: {name!r} is one of provis_fast's own, and {_package(points[0])} "
+                    "announces another; remove that package, or have it renamed"
+                )
+            yield name
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+#: Functions that make each property with its default options.
+REGISTRY: Mapping[str, Callable[[], Property]] = _Registry()
+
+
+@cache
+def _announced() -> dict[str, list[EntryPoint]]:
+    """Entry points of other packages, by name in sorted order."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an installed package"
+
+
+def _from_outside(point: EntryPoint) -> Property:
+    announced = f"the entry point {point.name!r} ({GROUP}) of {_package(point)}"
+    try:
+        found = point.load()()
+    except Exception as error:
+        raise ArgumentError(
+            f"{announced} cannot be loaded: {type(error).__name__}: {error}; mend or remove "
+            f"{_package(point)}"
+        ) from error
+    if not isinstance(found, Property) or found.name != point.name:
+        raise ArgumentError(
+            f"{announced}: expected a function that returns a provis_fast Property of that name, "
+            f"got {found!r:.80}"
+        )
+    return found
 
 
 def resolve(properties: str | Property | Iterable[str | Property]) -> tuple[Property, ...]:

@@ -17,13 +17,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError
 from provis_fast.proteins.record import Protein, SetAside
 
 #: Group of entry points by which other packages add formats.
 GROUP = "provis_fast.formats"
+
+
+A3MRows = Literal["query", "all"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,12 @@ class Reading:
     ----------
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become; default: told by its name.
+    a3m_rows : {"query", "all"}
+        Which rows of an A3M alignment are proteins.
     """
 
     site_label: str | None = None
+    a3m_rows: A3MRows = "query"
 
 
 #: Reads one file, as a stream: called with the path, its name in messages, and how to read.
@@ -93,6 +99,7 @@ _READERS = "provis_fast.proteins"
 #: Formats of this package, in the order in which messages list them.
 BUILT_IN = (
     Format("fasta", (".fa", ".fas", ".fasta", ".faa"), f"{_READERS}.fasta:read", b">"),
+    Format("a3m", (".a3m",), f"{_READERS}.a3m:read"),
     Format("pdb", (".pdb", ".ent"), f"{_READERS}.structure:read_pdb", one_entry=True),
     Format("mmcif", (".cif", ".mmcif"), f"{_READERS}.structure:read_mmcif", one_entry=True),
     Format("tape", (".lmdb",), f"{_READERS}.tape_lmdb:read", compressible=False),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from provis_fast.errors import InputError
 from provis_fast.proteins.formats import Format, formats, suffixes
-from provis_fast.proteins.opening import first_bytes, without_compression
+from provis_fast.proteins.opening import bounded_lines, first_bytes, without_compression
 from provis_fast.proteins.record import Protein
+
+#: What standard input is called in records.
+STANDARD_INPUT = "stdin"
+#: Bytes of a line that names a file; Linux allows 4,096 of a path.
+_LONGEST_PATH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,8 @@ class InputFile:
     path: Path
     format: Format
     name: str
+    #: What has to stay open for as long as the file is in use.
+    held: Any = field(default=None, compare=False, repr=False)
 
 
 def told_apart(inputs: list[InputFile | Protein]) -> list[InputFile | Protein]:
@@ -49,35 +61,164 @@ def told_apart(inputs: list[InputFile | Protein]) -> list[InputFile | Protein]:
 
 
 def find(path: Path, file_format: Format | None, notes: list[str]) -> list[InputFile]:
+    """Files of one input.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder, a pattern (``*``, ``?``, ``[...]`` and ``**``), or "-": standard input.
+    file_format : Format, optional
+        Of all files; by default told from each one's name.
+    notes : list of str
+        What is not read is added here.
+
+    Raises
+    ------
+    InputError
+        There is nothing to read, or nothing that can be.
+    """
     if str(path) == "-" and not path.exists():
-        raise InputError("standard input is not read: write it to a file first", path)
+        return [_standard_input(file_format)]
     if not path.exists():
+        if glob.has_magic(str(path)):
+            return _matching(path, file_format, notes)
         raise InputError("no such file or folder", path)
     _check_regular(path)
     if path.is_dir() and not _is_lmdb_folder(path):
-        entries = list(_walk(path))
-        files = [
-            InputFile(file, kind, file.relative_to(path).as_posix())
-            for file in entries
-            if (kind := _format_of(file, file_format)) is not None and _is_regular(file)
-        ]
-        if others := sorted({file.name for file in entries} - {file.path.name for file in files}):
-            number = len(entries) - len(files)
-            shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            notes.append(f"{path.name or path}: {number:,} other file(s) not read: {shown}")
-        if not files:
+        found = _of_a_known_kind(
+            list(_walk(path)), path, str(path.name or path), file_format, notes
+        )
+        if not found:
             raise InputError(
-                f"the folder has no file of a known kind ({' '.join(suffixes())}, also .gz)", path
+                f"the folder has no file of a known kind ({' '.join(suffixes())}, also .gz and "
+                ".zst)",
+                path,
             )
-        return files
+        return found
     kind = file_format or _format_of(path, None)
     if kind is None:
         raise InputError(
-            f"unknown kind of file: expected {' '.join(suffixes())} (also .gz), or ProteinNet's "
-            "text; say which it is with format= (--format)",
+            f"unknown kind of file: expected {' '.join(suffixes())} (also .gz and .zst), or "
+            "ProteinNet's text; say which it is with format= (--format)",
             path,
         )
     return [InputFile(path, kind, path.name)]
+
+
+def listed(path: Path) -> Iterator[tuple[Path, int]]:
+    """Inputs that a text file names, one a line; ``#`` begins a comment line.
+
+    Yields
+    ------
+    input : Path
+        Relative ones are relative to the file's folder.
+    line : int
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is no text, or names nothing.
+    """
+    _check_regular(path)
+    n = 0
+    try:
+        with path.open("rb") as stream:
+            for line, (content, whole) in enumerate(bounded_lines(stream, _LONGEST_PATH), start=1):
+                try:
+                    name = content.decode("utf-8").strip()
+                except UnicodeDecodeError:
+                    name = "\0"
+                if not whole or "\0" in name:
+                    raise InputError(
+                        f"expected the path of a file or folder on each line, got {content[:40]!r}",
+                        path,
+                        line,
+                    )
+                if name and not name.startswith("#"):
+                    n += 1
+                    yield path.parent / name, line
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from error
+    if not n:
+        raise InputError("the list of inputs names none", path)
+
+
+def _matching(pattern: Path, file_format: Format | None, notes: list[str]) -> list[InputFile]:
+    """Files that fit a pattern, named from the last folder on that the pattern spells out."""
+    found = sorted({Path(name) for name in glob.iglob(str(pattern), recursive=True)})
+    if not found:
+        raise InputError("no file fits this pattern; check its spelling and the folder", pattern)
+    folders = [path for path in found if path.is_dir() and not _is_lmdb_folder(path)]
+    if folders and "**" not in pattern.parts:
+        notes.append(
+            f"{pattern}: {len(folders):,} folder(s) that fit are not searched; write ** for that"
+        )
+    # What lies in the folder of an LMDB is not a file of its own.
+    files = [path for path in found if path not in folders and not _is_lmdb_folder(path.parent)]
+    plain = list(pattern.parts[:-1])
+    while any(glob.has_magic(part) for part in plain):
+        plain.pop()
+    if file_format is not None:  # they are named one by one, as it were
+        for file in files:
+            _check_regular(file)
+        root = Path(*plain)
+        return [InputFile(file, file_format, file.relative_to(root).as_posix()) for file in files]
+    kept = _of_a_known_kind(files, Path(*plain), str(pattern), None, notes)
+    if not kept:
+        raise InputError(
+            f"no file that fits this pattern is of a known kind ({' '.join(suffixes())}, also .gz "
+            "and .zst); say which it is with format= (--format)",
+            pattern,
+        )
+    return kept
+
+
+def _of_a_known_kind(
+    entries: list[Path], folder: Path, title: str, file_format: Format | None, notes: list[str]
+) -> list[InputFile]:
+    """Those of many files that can be read; a note tells of the others."""
+    files = [
+        InputFile(file, kind, file.relative_to(folder).as_posix())
+        for file in entries
+        if (kind := _format_of(file, file_format)) is not None and _is_regular(file)
+    ]
+    if others := sorted({file.name for file in entries} - {file.path.name for file in files}):
+        number = len(entries) - len(files)
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        notes.append(f"{title}: {number:,} other file(s) not read: {shown}")
+    return files
+
+
+def _standard_input(file_format: Format | None) -> InputFile:
+    """Copy standard input to a file that has no name any more, and is gone with the process.
+
+    It is needed twice, for its digest and for its records, and may not fit into memory.
+    """
+    if file_format is None:
+        raise InputError(
+            "say which format standard input has, with format= (--format): there is no file name "
+            "to tell it",
+            STANDARD_INPUT,
+        )
+    if not file_format.compressible:
+        raise InputError(
+            f"a file of the format {file_format.name} is mapped into memory, and cannot come from "
+            "standard input; give its path",
+            STANDARD_INPUT,
+        )
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("is a terminal or closed: pipe a file into it", STANDARD_INPUT)
+    copy = tempfile.TemporaryFile()
+    try:
+        shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
+        copy.flush()
+    except OSError as error:
+        raise InputError(
+            f"cannot be copied to a temporary file in {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; make room there, or set TMPDIR",
+            STANDARD_INPUT,
+        ) from error
+    return InputFile(Path(f"/dev/fd/{copy.fileno()}"), file_format, STANDARD_INPUT, copy)
 
 
 def _is_regular(path: Path) -> bool:
@@ -89,7 +230,11 @@ def _check_regular(path: Path) -> None:
     if _is_regular(path):
         return
     what = "pipe" if path.is_fifo() else "socket" if path.is_socket() else "device"
-    raise InputError(f"is a {what}, not a file: write its content to a file first", path)
+    raise InputError(
+        f"is a {what}, not a file: pipe its content in and name it - (with its format), or write "
+        "it to a file first",
+        path,
+    )
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError, InputError
-from provis_fast.proteins.formats import Reading, formats
-from provis_fast.proteins.inputs import InputFile, find, told_apart
+from provis_fast.proteins.duplicates import Duplicates
+from provis_fast.proteins.formats import A3MRows, Format, Reading, formats
+from provis_fast.proteins.inputs import InputFile, find, listed, told_apart
 from provis_fast.proteins.opening import is_compressed
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.tape_lmdb import count_tape, data_file
@@ -104,24 +105,25 @@ class ProteinSource:
             If the only file of the input cannot be used as a whole: it is unreadable, empty, cut
             off, or not of its format.
         """
-        first: dict[str, tuple[str, bytes]] = {}
+        before = Duplicates()
         self._read_files = self._read_records = 0
         for item in self._inputs:
             if isinstance(item, Protein):
-                yield _once(item, first)
+                before.begin_entry(False)
+                yield before.once(item)
                 continue
             records = 0
-            first_sequence: dict[bytes, str] | None = {} if self._by_sequence(item) else None
+            before.begin_entry(self._by_sequence(item))
             try:
                 for record in self._read(item):
                     records += 1
-                    if isinstance(record, Protein):
-                        record = _once(record, first, first_sequence)
-                    yield record
+                    yield before.once(record) if isinstance(record, Protein) else record
             except (InputError, MemoryError) as error:
                 if isinstance(error, MemoryError):
                     reason = "does not fit into memory; split the file, or use a larger machine"
                     error = InputError(reason, item.name)
+                if item.held is not None:  # its path says nothing
+                    error = InputError(error.reason, item.name, error.line)
                 if len(self._inputs) == 1:
                     raise error from None
                 records += 1
@@ -173,6 +175,7 @@ def load_proteins(
     format: str | None = None,
     unique: Unique = "auto",
     site_label: str | None = None,
+    a3m_rows: A3MRows | None = None,
 ) -> ProteinSource:
     """Name the proteins to analyse; files are read later, record by record.
 
@@ -180,18 +183,24 @@ def load_proteins(
     ----------
     inputs : path, or iterable of paths and Protein objects
         An iterable is gone through at once, and its Protein objects are kept in memory.
-        Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
-        also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb); ProteinNet
-        text files (.proteinnet, or any other suffix or none: told by their first line). Folders are
-        searched with their sub-folders, in sorted order.
-    format : {"fasta", "pdb", "mmcif", "tape", "proteinnet"}, optional
-        Format of all files; by default it is told from each file's name.
+        Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent) and
+        mmCIF (.cif .mmcif), each also compressed (.gz, .zst); TAPE data sets (.lmdb, a file or a
+        folder with data.mdb); ProteinNet text files (.proteinnet, or any other suffix or none: told
+        by their first line). Folders are searched with their sub-folders, in sorted order; so are
+        patterns ("data/*.fa.gz", "data/**/*.pdb"). "@FILE" stands for the inputs that FILE names,
+        one a line, relative to its folder, "#" before a comment. "-" is standard input, which is
+        copied to a temporary file at once; its `format` must be given.
+    format : str, optional
+        Format of all files ("fasta", "a3m", "pdb", "mmcif", "tape", "proteinnet", or one of another
+        package); by default it is told from each file's name.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
         the first is analysed. "auto" does so for structures alone.
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become. By default "modification" if the data set's
         name contains "modif", else "binding_site".
+    a3m_rows : {"query", "all"}, optional
+        Which rows of an A3M alignment are proteins; default: the query alone.
 
     Returns
     -------
@@ -201,11 +210,11 @@ def load_proteins(
     Raises
     ------
     InputError
-        If a path does not exist or is a pipe, if a file has an unknown suffix, or if there is
-        nothing to read.
+        If a path does not exist or is a pipe, if a pattern fits nothing, if a file has an unknown
+        suffix, or if there is nothing to read.
     ArgumentError
-        If `inputs` holds something else than paths and proteins, or if `format` or `unique` is not
-        one of those named.
+        If `inputs` holds something else than paths and proteins, or if `format`, `unique` or
+        `a3m_rows` is not one of those named.
 
     Examples
     --------
@@ -217,6 +226,8 @@ def load_proteins(
         raise ArgumentError(f"format must be one of {', '.join(formats())}, got {format!r}")
     if unique not in ("auto", "sequence", "none"):
         raise ArgumentError(f"unique must be 'auto', 'sequence' or 'none', got {unique!r}")
+    if a3m_rows not in (None, "query", "all"):
+        raise ArgumentError(f"a3m_rows must be 'query' or 'all', got {a3m_rows!r}")
     if isinstance(inputs, ProteinSource):
         return inputs
     if isinstance(inputs, Protein):
@@ -235,43 +246,35 @@ def load_proteins(
         if isinstance(item, Protein):
             found.append(item)
         elif isinstance(item, str | os.PathLike):
-            found.extend(find(Path(item), chosen, notes))
+            if str(item) == "-" and any(getattr(one, "held", None) for one in found):
+                raise ArgumentError(
+                    "inputs: expected standard input (-) once at most, got it twice"
+                )
+            found.extend(_named(Path(item), chosen, notes))
         else:
             raise ArgumentError(
                 f"inputs must be paths or Protein objects, got {type(item).__name__}"
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    return ProteinSource(
-        told_apart(found), unique=unique, reading=Reading(site_label=site_label), notes=notes
-    )
+    reading = Reading(site_label=site_label, a3m_rows=a3m_rows or "query")
+    return ProteinSource(told_apart(found), unique=unique, reading=reading, notes=notes)
 
 
-def _once(
-    protein: Protein,
-    first: dict[str, tuple[str, bytes]],
-    first_sequence: dict[bytes, str] | None = None,
-) -> Protein | SetAside:
-    """Set a protein aside if its id, or its sequence where that matters, was there before."""
-    sequence = hashlib.blake2b(protein.sequence.encode(), digest_size=16).digest()
-    where = protein.source or _IN_MEMORY
-    if protein.id in first:
-        before, same_id = first[protein.id]
-        if sequence == same_id:
-            reason = f"duplicate id, first in {before}"
-            return SetAside(protein.id, "skipped", reason, protein.source)
-        reason = (
-            f"expected one sequence of each id, but this one, in {where}, is not the one of the "
-            f"same id in {before}, which was read first; rename one of them"
-        )
-        return SetAside(protein.id, "failed", reason, protein.source)
-    first[protein.id] = where, sequence
-    if first_sequence is not None:
-        same = first_sequence.setdefault(sequence, protein.id)
-        if same != protein.id:
-            reason = f"duplicate: the same sequence as {same}"
-            return SetAside(protein.id, "skipped", reason, protein.source)
-    return protein
+def _named(path: Path, chosen: Format | None, notes: list[str]) -> Iterator[InputFile]:
+    """Files of one input, or of all that a list (@FILE) names."""
+    if not str(path).startswith("@") or path.exists():
+        yield from find(path, chosen, notes)
+        return
+    names = Path(str(path)[1:])
+    for entry, line in listed(names):
+        try:
+            if entry.name == "-":
+                raise InputError("standard input cannot be named in a list")
+            yield from find(entry, chosen, notes)
+        except InputError as error:
+            what = error.reason if error.path is None else f"{error.path}: {error.reason}"
+            raise InputError(what, names, line) from error
 
 
 def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
