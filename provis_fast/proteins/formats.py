@@ -90,6 +90,12 @@ def _reader(reader: Reader | str) -> Reader:
 
 _READERS = "provis_fast.proteins"
 
+
+def _begins(module: str) -> Callable[[bytes], bool]:
+    """The function ``begins`` of a reader's module, imported when first called."""
+    return lambda head: _reader(f"{_READERS}.{module}:begins")(head)
+
+
 #: Formats of this package, in the order in which messages list them.
 BUILT_IN = (
     Format("fasta", (".fa", ".fas", ".fasta", ".faa"), f"{_READERS}.fasta:read", b">"),
@@ -103,6 +109,17 @@ BUILT_IN = (
         record_start=b"[ID]",
         begins=lambda head: head.startswith(b"[ID]"),
     ),
+    Format(
+        "uniprot",
+        (),
+        f"{_READERS}.uniprot_text:read",
+        record_start=b"ID   ",
+        begins=_begins("uniprot_text"),
+    ),
+    Format("uniprot-xml", (), f"{_READERS}.uniprot_xml:read", begins=_begins("uniprot_xml")),
+    Format("uniprot-json", (), f"{_READERS}.uniprot_json:read", begins=_begins("uniprot_json")),
+    Format("uniprot-tsv", (), f"{_READERS}.uniprot_tsv:read", begins=_begins("uniprot_tsv")),
+    Format("gff3", (".gff3", ".gff"), f"{_READERS}.gff3:read", begins=_begins("gff3")),
 )
 
 
