@@ -65,6 +65,8 @@ class Format:
         Whether files may be compressed (.gz, .zst).
     one_entry : bool
         A file is one entry, and its records are chains: equal sequences are analysed once.
+    companion : callable, optional
+        The other file that the reader opens for one of this format, None where there is none.
     """
 
     name: str
@@ -74,10 +76,15 @@ class Format:
     begins: Callable[[bytes], bool] | None = None
     compressible: bool = True
     one_entry: bool = False
+    companion: Callable[[Path], Path | None] | None = None
 
     def read(self, path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
         """Records of one file."""
         return _reader(self.reader)(path, source, reading)
+
+    def beside(self, path: Path) -> Path | None:
+        """The other file that is read along with one, if there is any."""
+        return None if self.companion is None else self.companion(path)
 
 
 @cache
@@ -119,7 +126,13 @@ BUILT_IN = (
     Format("uniprot-xml", (), f"{_READERS}.uniprot_xml:read", begins=_begins("uniprot_xml")),
     Format("uniprot-json", (), f"{_READERS}.uniprot_json:read", begins=_begins("uniprot_json")),
     Format("uniprot-tsv", (), f"{_READERS}.uniprot_tsv:read", begins=_begins("uniprot_tsv")),
-    Format("gff3", (".gff3", ".gff"), f"{_READERS}.gff3:read", begins=_begins("gff3")),
+    Format(
+        "gff3",
+        (".gff3", ".gff"),
+        f"{_READERS}.gff3:read",
+        begins=_begins("gff3"),
+        companion=lambda path: _reader(f"{_READERS}.gff3:companion")(path),
+    ),
 )
 
 

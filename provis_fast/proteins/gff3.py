@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote
 
 from provis_fast.errors import InputError
@@ -26,7 +25,7 @@ from provis_fast.proteins.features import Entry, Feature, RecordError, key_of, t
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.limits import MAX_RECORD_BYTES
 from provis_fast.proteins.lines import bounded_lines
-from provis_fast.proteins.opening import DAMAGED, open_text, without_compression
+from provis_fast.proteins.opening import DAMAGED, is_compressed, open_text, without_compression
 from provis_fast.proteins.record import Protein, SetAside
 
 #: Proteins and features that are held until the sequences come: some 1 GB.
@@ -48,7 +47,13 @@ def begins(head: bytes) -> bool:
 
 
 def companion(path: Path) -> Path | None:
-    """The FASTA file that has the sequences of a GFF3 file without them, if there is one."""
+    """The FASTA file that has the sequences of a GFF3 file without them, if there is one.
+
+    A plain file that ends with sequences has its own; of a compressed one that is not known, and it
+    is taken for one without.
+    """
+    if _ends_with_sequence(path):
+        return None
     name = path.name[: len(without_compression(path.name.lower()))]
     stem = Path(name).stem
     for suffix in _BESIDE:
@@ -57,6 +62,18 @@ def companion(path: Path) -> Path | None:
             if beside.is_file():
                 return beside
     return None
+
+
+def _ends_with_sequence(path: Path) -> bool:
+    if is_compressed(path):
+        return False
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - 4096))
+            last = stream.read().rstrip().rpartition(b"\n")[2]
+    except OSError:
+        return False
+    return b"\t" not in last and not last.startswith(b"#")
 
 
 def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:

@@ -1,7 +1,7 @@
 """What one record of an input may hold; larger ones are set aside with the limit named.
 
-No real protein comes near: titin, the longest known in man, has 35,213 residues. What does come near
-is a genome taken for a protein, or a damaged file whose records have run into one another.
+No real protein comes near: titin, the longest known in man, has 35,213 residues. What does come
+near is a genome taken for a protein, or a damaged file whose records have run into one another.
 """
 
 #: Residues of one protein.

@@ -146,6 +146,8 @@ class ProteinSource:
             if isinstance(item, InputFile):
                 digest, self._counts[item.path] = _digest(item)
                 digests.append(digest)
+                if (beside := item.format.beside(item.path)) is not None:
+                    digests.append(_digest(InputFile(beside, item.format, beside.name))[0])
         proteins = [item for item in self._inputs if isinstance(item, Protein)]
         if proteins:
             text = "".join(f"{p.id}\t{p.sequence}\n" for p in proteins).encode()
@@ -182,10 +184,13 @@ def load_proteins(
         An iterable is gone through at once, and its Protein objects are kept in memory.
         Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
         also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb); ProteinNet
-        text files (.proteinnet, or any other suffix or none: told by their first line). Folders are
-        searched with their sub-folders, in sorted order.
-    format : {"fasta", "pdb", "mmcif", "tape", "proteinnet"}, optional
-        Format of all files; by default it is told from each file's name.
+        text files (.proteinnet, or any other suffix or none: told by their first line); flat
+        files, XML, JSON and TSV of UniProt (told by how they begin); GFF3 of proteins (.gff3 .gff).
+        Folders are searched with their sub-folders, in sorted order.
+    format : str, optional
+        Format of all files, one of `formats()`: "fasta", "pdb", "mmcif", "tape", "proteinnet",
+        "uniprot", "uniprot-xml", "uniprot-json", "uniprot-tsv", "gff3" and those of other packages.
+        By default it is told from each file's name, or from how it begins.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
         the first is analysed. "auto" does so for structures alone.

@@ -135,7 +135,8 @@ def _from_lines(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein |
 def _whole(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:
     reader = _Reader()
     number = 0
-    for number, record in enumerate(reader.records(_Bounded(stream, reader), source), start=1):
+    for record in reader.records(_Bounded(stream, reader), source):
+        number += 1
         yield record
     if reader.broken:
         if number == 0 and reader.entry is None:

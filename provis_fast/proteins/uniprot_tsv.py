@@ -1,8 +1,9 @@
 """UniProt's TSV downloads, read row by row.
 
-Columns are told by the header, in any order. ``Entry`` and ``Sequence`` have to be there, ``Length``
-is compared with the sequence if it is, and every column of features whose kind is used
-(`provis_fast.proteins.features`) is read; a kind without a column is unknown. A cell of features is
+Columns are told by the header, in any order. ``Entry`` and ``Sequence`` have to be there;
+``Length``, if it is there, is compared with the sequence; and every column of features whose kind
+is used (`provis_fast.proteins.features`) is read. A kind without a column is unknown. A cell of
+features is
 
     BINDING 52; /ligand="ATP"; /note="..."; BINDING 60..62; /ligand="..."
 """
