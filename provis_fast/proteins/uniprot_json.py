@@ -21,23 +21,21 @@ from provis_fast.proteins.features import Entry, RecordError, too_large
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.limits import MAX_RECORD_BYTES
 from provis_fast.proteins.lines import bounded_lines
-from provis_fast.proteins.opening import DAMAGED, open_text
+from provis_fast.proteins.opening import DAMAGED, first_bytes, open_text
 from provis_fast.proteins.record import Protein, SetAside
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BUFFER = 1 << 16
-_MAX_PATH = 1000  # characters of the names of all that an element lies in
+_CHUNK = 1 << 16
+_HEAD = 1000  # bytes of a line that tell what it is
 #: What a download's entries lie in.
 _ENVELOPE = re.compile(rb'\s*\{\s*"(results|facets|suggestions|matchedFields)"')
 _ENTRY_KEYS = (b'"primaryAccession"', b'"entryType"', b'"uniProtkbId"')
-#: Where entries lie: in a download, in an array, alone.
-_PLACES = ("results.item", "item", "")
+#: What is read of an entry; names with "item" between them are in a list.
 _FIELDS = (
     "entryType",
     "primaryAccession",
     "sequence.value",
     "sequence.length",
-    "features.item",
     "features.item.type",
     "features.item.description",
     "features.item.location.start.value",
@@ -46,7 +44,33 @@ _FIELDS = (
     "features.item.location.end.modifier",
     "features.item.location.sequence",
 )
-_FIELD_AT = {f"{place}.{name}".lstrip("."): name for place in _PLACES for name in _FIELDS}
+
+
+class _Node(dict[str, "_Node"]):
+    """A place in the text: its name, and those of its elements that are read."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+
+
+def _entry_node(name: str) -> _Node:
+    root = _Node(name)
+    for field in _FIELDS:
+        node, path = root, ""
+        for part in field.split("."):
+            path = f"{path}.{part}" if path else part
+            node = node.setdefault(part, _Node(path))
+    return root
+
+
+_ENTRY = _entry_node("entry")
+_LIST = _Node("list")
+_LIST["item"] = _ENTRY
+#: A single entry, or a download with its results.
+_TOP = _entry_node("top")
+_TOP["results"] = _Node("results")
+_TOP["results"]["item"] = _ENTRY
 
 
 def begins(head: bytes) -> bool:
@@ -92,15 +116,16 @@ def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAsi
 
 def _has_lines(path: Path) -> bool:
     """Whether a file is JSON lines: the second line that is not blank begins another object."""
+    head = first_bytes(path).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if head.startswith(b"[") or _ENVELOPE.match(head):
+        return False  # at once: its first line may be all of a large file
     seen = 0
     try:
         with open_text(path) as stream:
             for _, line in bounded_lines(stream, MAX_RECORD_BYTES):
-                line = line[:_MAX_PATH].removeprefix(_BYTE_ORDER_MARK).lstrip()
+                line = line[:_HEAD].removeprefix(_BYTE_ORDER_MARK).lstrip()
                 if seen and line:
                     return line.startswith(b"{")
-                if line.startswith(b"[") or _ENVELOPE.match(line):
-                    return False
                 seen += bool(line)
     except DAMAGED:
         pass  # the damage will be told when it is read
@@ -118,8 +143,8 @@ def _from_lines(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein |
             if len(line) > MAX_RECORD_BYTES:
                 yield _failed(where, too_large(), source, number)
                 continue
-            reader = _Reader()
-            records = list(reader.records(BytesIO(text), source, where, number))
+            reader = _Reader(source, where, number)
+            records = list(reader.records(BytesIO(text)))
             if reader.broken:
                 yield _failed(where, reader.broken, source, number)
             elif len(records) == 1:
@@ -133,9 +158,9 @@ def _from_lines(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein |
 
 
 def _whole(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:
-    reader = _Reader()
+    reader = _Reader(source)
     number = 0
-    for record in reader.records(_Bounded(stream, reader), source):
+    for record in reader.records(stream):
         number += 1
         yield record
     if reader.broken:
@@ -160,30 +185,15 @@ def _failed(name: str, error: RecordError, source: str, line: int | None = None)
     return record
 
 
-class _TooLargeError(Exception):
-    """A single string of the text is larger than an entry may be."""
-
-
-class _Bounded:
-    """A stream that ends with an error where no event comes for too many bytes."""
-
-    def __init__(self, stream: BinaryIO, reader: _Reader):
-        self._stream, self._reader = stream, reader
-        self._first = True
-
-    def read(self, size: int) -> bytes:
-        chunk = self._stream.read(size)
-        if self._first and chunk:
-            chunk, self._first = chunk.removeprefix(_BYTE_ORDER_MARK), False
-        self._reader.silent += len(chunk)
-        self._reader.bytes_of_entry += len(chunk)
-        if self._reader.silent > MAX_RECORD_BYTES:
-            raise _TooLargeError
-        return chunk
-
-
 class _Reader:
     """Entries from the events of a text.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    where, line : str and int, optional
+        Name and line of an entry without accession; by default its number tells.
 
     Attributes
     ----------
@@ -191,99 +201,158 @@ class _Reader:
         The one being read.
     broken : RecordError or None
         Why reading ended before the text did.
-    silent, bytes_of_entry : int
-        Bytes read since the last event, and since the entry began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str, where: str = "", line: int | None = None):
         self.entry: Entry | None = None
         self.broken: RecordError | None = None
-        self.silent = self.bytes_of_entry = 0
-        self._inactive = False
+        self._source, self._where, self._line = source, where, line
+        self._done: list[Protein | SetAside] = []
+        self._number = 0
+        self._bytes = 0  # since the entry began
+        self._inactive = self._envelope = False
         self._feature: dict[str, Any] = {}
+        # Objects and lists that are open and read, whether they are lists; the place of what comes
+        # next; and how many are open within the last one that is not read.
+        self._open: list[tuple[_Node, bool]] = []
+        self._next: _Node | None = None
+        self._passed_over = 0
 
-    def records(
-        self, stream: Any, source: str, where: str = "", line: int | None = None
-    ) -> Iterator[Protein | SetAside]:
+    def records(self, stream: BinaryIO) -> Iterator[Protein | SetAside]:
         """Entries of a text, until it ends or is `broken`."""
-        number, envelope = 0, False
-        try:
-            for place, event, value in ijson.parse(stream, use_float=True, buf_size=_BUFFER):
-                self.silent = 0
-                name = _FIELD_AT.get(place)
-                if name is not None:
-                    self._take(name, event, value)
-                elif place in _PLACES:
-                    if event == "start_map":
-                        number += place != "" or not envelope
-                        self.entry = Entry(where or f"entry {max(number, 1)}", line)
-                        self.bytes_of_entry, self._inactive = 0, False
-                    elif event == "end_map":
-                        if self.entry is not None and (place or not envelope):
-                            yield self._record(source)
-                        self.entry = None
-                    elif place and event not in ("map_key", "start_array", "end_array"):
-                        number += 1
-                        what = RecordError(f"expected an entry (an object), got {value!r:.40}")
-                        yield _failed(where or f"entry {number}", what, source, line)
-                elif place == "results" and event == "start_array":
-                    envelope, self.entry, number = True, None, 0
-                elif len(place) > _MAX_PATH:
-                    raise RecordError("has too many elements within one another")
-        except (ijson.JSONError, ValueError, OverflowError) as error:
-            self.broken = RecordError(f"expected JSON, but {_first_line(error)}")
-        except _TooLargeError:
-            self.broken = too_large()
-        except RecordError as error:
-            self.broken = error
-        except DAMAGED as error:
-            self.broken = RecordError(f"the compressed file is damaged or cut off: {error}")
+        events = ijson.sendable_list()
+        parser = ijson.basic_parse_coro(events, use_float=True)
+        silent, first = 0, True
+        while self.broken is None:
+            try:
+                chunk = stream.read(_CHUNK)
+            except DAMAGED as error:
+                self.broken = RecordError(f"the compressed file is damaged or cut off: {error}")
+                return
+            ended = not chunk
+            if first:
+                chunk, first = chunk.removeprefix(_BYTE_ORDER_MARK), False
+            silent += len(chunk)
+            self._bytes += len(chunk)
+            try:
+                if ended:
+                    parser.close()
+                else:
+                    parser.send(chunk)
+            except (ijson.JSONError, ValueError, OverflowError) as error:
+                self.broken = RecordError(f"expected JSON, but {_first_line(error)}")
+            if events:
+                silent = 0
+                for event, value in events:
+                    self._take(event, value)
+                del events[:]
+                yield from self._done
+                self._done.clear()
+            if silent > MAX_RECORD_BYTES:
+                self.broken = too_large()
+            if ended:
+                return
 
-    def _record(self, source: str) -> Protein | SetAside:
-        entry = self.entry
-        assert entry is not None
-        if self._inactive:
-            reason = "an inactive entry (deleted, merged or split) has no sequence"
-            return SetAside(entry.id, "skipped", reason, source, entry.line)
-        return entry.record(source)
+    def _take(self, event: str, value: Any) -> None:
+        if self._passed_over:
+            if event in ("start_map", "start_array"):
+                self._passed_over += 1
+            elif event in ("end_map", "end_array"):
+                self._passed_over -= 1
+        elif event == "map_key":
+            self._next = self._open[-1][0].get(value)
+        elif event in ("start_map", "start_array"):
+            node = self._next
+            if not self._open:
+                node = _TOP if event == "start_map" else _LIST
+            if node is not None and not self._begin(node, event):
+                node = None
+            if node is None:
+                self._passed_over = 1
+            else:
+                self._open.append((node, event == "start_array"))
+                self._next = node.get("item")
+        elif event in ("end_map", "end_array"):
+            self._end(self._open.pop()[0])
+            if self._open and self._open[-1][1]:
+                self._next = self._open[-1][0].get("item")
+        elif self._next is not None:
+            self._value(self._next.name, value)
 
-    def _take(self, name: str, event: str, value: Any) -> None:
+    def _begin(self, node: _Node, event: str) -> bool:
+        """Begin an object or a list; whether it is of use."""
+        if node.name in ("entry", "top"):
+            if event == "start_array":
+                self._no_entry("a list")
+                return False
+            self._number += 1
+            self.entry = Entry(self._where or f"entry {self._number}", self._line)
+            self._bytes, self._inactive = 0, False
+        elif node.name == "results":
+            self._envelope, self.entry, self._number = True, None, 0
+            return event == "start_array"
+        elif node.name == "features.item":
+            self._feature = {}
+        return True
+
+    def _end(self, node: _Node) -> None:
         entry = self.entry
+        if entry is None:
+            return
+        if node.name == "entry" or (node.name == "top" and not self._envelope):
+            self.entry = None
+            if self._bytes > MAX_RECORD_BYTES + _CHUNK:
+                entry.fail(too_large())
+            if self._inactive and entry.failed is None:
+                reason = "an inactive entry (deleted, merged or split) has no sequence"
+                self._done.append(SetAside(entry.id, "skipped", reason, self._source, entry.line))
+            else:
+                self._done.append(entry.record(self._source))
+        elif node.name == "features.item":
+            self._end_feature(entry)
+
+    def _no_entry(self, what: str) -> None:
+        self._number += 1
+        error = RecordError(f"expected an entry (an object), got {what}")
+        where = self._where or f"entry {self._number}"
+        self._done.append(_failed(where, error, self._source, self._line))
+
+    def _value(self, name: str, value: Any) -> None:
+        entry = self.entry
+        if name == "entry":
+            self._no_entry(f"{value!r:.40}")
         if entry is None or entry.failed is not None:
             return
-        if self.bytes_of_entry > MAX_RECORD_BYTES:
-            entry.fail(too_large())
+        if name.startswith("features.item."):
+            self._feature[name[14:]] = value
+        elif name == "sequence.length":
+            entry.stated_length = value if isinstance(value, int) else None
+        elif not isinstance(value, str):
             return
-        try:
-            if name == "features.item":
-                if event == "start_map":
-                    self._feature = {}
-                elif event == "end_map":
-                    self._end_feature(entry)
-            elif name.startswith("features"):
-                self._feature[name[14:]] = value
-            elif name == "sequence.length":
-                entry.stated_length = value if isinstance(value, int) else None
-            elif event == "string":
-                if name == "sequence.value":
-                    entry.add_sequence(value)
-                elif name == "primaryAccession":
-                    entry.accession = value.strip()
-                else:
-                    self._inactive = value == "Inactive"
-        except RecordError as error:
-            entry.fail(error)
+        elif name == "primaryAccession":
+            entry.accession = value.strip()
+        elif name == "entryType":
+            self._inactive = value == "Inactive"
+        elif name == "sequence.value":
+            try:
+                entry.add_sequence(value)
+            except RecordError as error:
+                entry.fail(error)
 
     def _end_feature(self, entry: Entry) -> None:
         told = self._feature
         start, end = _position(told, "start", "<"), _position(told, "end", ">")
         isoform = told.get("location.sequence")
-        entry.add_feature(
-            str(told.get("type")),
-            (f"{isoform!s:.40}:" if isoform else "")
-            + (start if start == end else f"{start}..{end}"),
-            str(told.get("description") or ""),
+        location = (f"{isoform!s:.40}:" if isoform else "") + (
+            start if start == end else f"{start}..{end}"
         )
+        if entry.failed is None:
+            try:
+                entry.add_feature(
+                    str(told.get("type")), location, str(told.get("description") or "")
+                )
+            except RecordError as error:
+                entry.fail(error)
 
 
 def _position(feature: dict[str, Any], which: str, outside: str) -> str:

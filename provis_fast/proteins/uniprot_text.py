@@ -27,7 +27,7 @@ FIRST_LINE = b"ID   "
 _MAX_LINE = 1 << 20  # the format wraps lines at 80 columns or so
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OLD_EVIDENCE = re.compile(r"\s*\{.*")
-_NUMBER = re.compile(rb"\d{1,9}")
+_LENGTH = re.compile(rb"SQ   SEQUENCE +(\d{1,9}) AA;")
 
 
 def begins(head: bytes) -> bool:
@@ -168,10 +168,10 @@ class _FlatEntry(Entry):
             self.accession = text.split(";")[0].strip()
         elif code == b"SQ":
             self._in_sequence = True
-            number = _NUMBER.search(line)
-            if number is None:
+            length = _LENGTH.match(line)
+            if length is None:
                 raise RecordError(f"expected 'SQ   SEQUENCE   number AA; ...', got {line[:60]!r}")
-            self.stated_length = int(number[0])
+            self.stated_length = int(length[1])
 
     def _read_feature(self, line: str) -> None:
         name = line[5:21].strip()

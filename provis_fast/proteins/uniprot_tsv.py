@@ -127,8 +127,13 @@ def _columns(header: bytes, path: Path) -> _Columns:
         names.index(_ACCESSION),
         names.index(_SEQUENCE),
         names.index(_LENGTH) if _LENGTH in names else None,
-        [(name, i) for i, name in enumerate(names) if key_of(name.removeprefix("ft_"))],
+        [(name, i) for i, name in enumerate(names) if key_of(_kind(name))],
     )
+
+
+def _kind(column: str) -> str:
+    """The kind of feature in a column: "Domain [FT]" (not [CC]) and ft_domain are domain."""
+    return column.removesuffix(" [FT]").removeprefix("ft_")
 
 
 def _row(line: bytes, columns: _Columns, entry: Entry) -> Entry:

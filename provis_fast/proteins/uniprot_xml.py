@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 from xml.parsers import expat
 
 from provis_fast.errors import InputError
@@ -94,23 +94,18 @@ def _entries(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | Se
             entry.fail(RecordError(reason, broken.line))
             records += 1
             yield entry.record(source)
-            if chunk:
-                parser, rest = _behind_damage(parser, chunk, stream, path)
-                if rest:
-                    continue
-            return
-        if not chunk:
+            parser, rest = _behind_damage(parser, stream, path)
+            if not rest:
+                return
+        elif not chunk:
             break
     if not records:
         raise InputError("the file has no entry: expected <entry> within <uniprot>", path)
 
 
-def _behind_damage(
-    parser: _Parser, chunk: bytes, stream: BinaryIO, path: Path
-) -> tuple[_Parser, bytes]:
+def _behind_damage(parser: _Parser, stream: BinaryIO, path: Path) -> tuple[_Parser, bytes]:
     """A parser for the next entry and what follows it, and its first bytes; none if it is gone."""
-    place, line = parser.damage
-    rest = chunk[max(0, place + len(chunk)) :]  # the place counts from the chunk's end
+    rest, line = parser.unread()
     while (found := _NEXT_ENTRY.search(rest)) is None:
         try:
             more = stream.read(_CHUNK)
@@ -147,18 +142,18 @@ class _Parser:
         Name of the root element, "" before it has begun.
     entry : Entry or None
         The one being read.
-    damage : tuple of int
-        Where `feed` met damage: bytes before the end of its chunk, as a negative number, and line.
     """
 
     def __init__(self, path: Path, before: _Parser | None = None, line: int = 1):
         self.root = ""
         self.entry: Entry | None = None
-        self.damage = 0, 0
         self._path, self._first_line = path, line
         self._encoding: str | None = before._encoding if before else None
         self._done: list[Entry] = []
-        self._depth = self._fed = 0
+        self._pending = b""  # what was fed and is not parsed yet
+        self._pending_from = 0  # its place among all bytes fed
+        self._damage = 0, 0  # place and line
+        self._depth = 0
         self._began = 0  # byte at which the entry begins
         self._text: list[str] | None = None
         self._feature: tuple[str, str] | None = None  # name and note
@@ -176,24 +171,40 @@ class _Parser:
 
     def feed(self, chunk: bytes) -> RecordError | None:
         """Read on, an empty chunk being the end; returns what is wrong, which ends this parser."""
-        self._fed += len(chunk)
+        self._pending += chunk
         parser = self._expat
         try:
             parser.Parse(chunk, not chunk)
             place = parser.CurrentByteIndex
-            if self._fed - place > _MAX_TOKEN:
-                raise _BrokenError(f"a tag or comment has more than {_MAX_TOKEN >> 20} MiB")
+            self._pending = self._pending[place - self._pending_from :]
+            self._pending_from = place
+            if len(self._pending) > _MAX_TOKEN:
+                self._break(f"a tag or comment has more than {_MAX_TOKEN >> 20} MiB")
         except expat.ExpatError as error:
-            place, reason = parser.ErrorByteIndex + 1, f"not well-formed: {_message(error)}"
+            reason = f"not well-formed: {expat.ErrorString(error.code)}"
+            self._damage = parser.ErrorByteIndex + 1, self._line()
         except _BrokenError as error:
-            place, reason = parser.CurrentByteIndex, str(error)
+            reason = str(error)
+        except InputError:
+            raise
+        except (LookupError, ValueError) as error:  # of an encoding that Python does not know
+            reason = f"not readable: {error}"
+            self._damage = parser.CurrentByteIndex, self._line()
         else:
             if self.entry is not None and place - self._began > MAX_RECORD_BYTES:
                 self.entry.fail(too_large())
             return None
-        line = self._line()
-        self.damage = place - self._fed, line
-        return RecordError(reason, line)
+        return RecordError(reason, self._damage[1])
+
+    def _break(self, reason: str) -> NoReturn:
+        """End the parser here: what the handlers' exceptions do, though expat may read on."""
+        self._damage = self._expat.CurrentByteIndex, self._line()
+        raise _BrokenError(reason)
+
+    def unread(self) -> tuple[bytes, int]:
+        """What was fed and lies behind the damage, and the line on which that begins."""
+        place, line = self._damage
+        return self._pending[max(0, place - self._pending_from) :], line
 
     def take(self) -> list[Entry]:
         """The entries that have ended since."""
@@ -227,7 +238,7 @@ class _Parser:
                 self._began = self._expat.CurrentByteIndex
             return
         if depth > _MAX_DEPTH:
-            raise _BrokenError(f"more than {_MAX_DEPTH} elements within one another")
+            self._break(f"more than {_MAX_DEPTH} elements within one another")
         if entry is None:
             return
         name = _local(name)
@@ -243,7 +254,7 @@ class _Parser:
             elif name == "accession" and not entry.accession:
                 self._collect_text()
             elif name == "entry":
-                raise _BrokenError("expected </entry> before the next <entry>")
+                self._break("expected </entry> before the next <entry>")
         elif self._feature is not None:
             if name == "location":
                 isoform = attributes.get("sequence")
@@ -274,6 +285,8 @@ class _Parser:
         if entry is None or depth > 3:
             return
         if depth == 2:
+            if self._expat.CurrentByteIndex - self._began > MAX_RECORD_BYTES:
+                entry.fail(too_large())
             self.entry = None
             self._done.append(entry)
             return
@@ -316,7 +329,3 @@ def _place(attributes: dict[str, str]) -> str:
     """A position as the flat file writes it."""
     sign = _SIGN_OF_STATUS.get(attributes.get("status", ""), "")
     return sign + attributes.get("position", "" if sign else "?")[:20]
-
-
-def _message(error: expat.ExpatError) -> str:
-    return expat.ErrorString(error.code)
