@@ -186,6 +186,30 @@ def test_real_flat_files_against_biopython(shared):
     assert seen > 100
 
 
+def test_real_entries_in_all_formats(shared, tmp_path):
+    """What Biopython finds in real flat files, written in each format, gives the same proteins."""
+    entries, flat = [], []
+    for path in sorted((shared / "data" / "uniprot").glob("*.txt")):
+        flat += load_proteins(path)
+        with path.open() as stream:
+            for record in SwissProt.parse(stream):
+                features = tuple(
+                    uniprot_files.F(
+                        feature.type,
+                        str(feature.location.start + 1),
+                        str(int(feature.location.end)),
+                        feature.qualifiers.get("note", ""),
+                    )
+                    for feature in record.features
+                    if feature.type in uniprot_files.NAMES
+                )
+                accession = record.accessions[0]
+                entries.append(uniprot_files.Entry(accession, record.sequence, features))
+    assert len(flat) == 3 and sum(len(p.labels) for p in flat) > 10
+    for name, (file, text) in FILES.items():
+        assert_same(records(tmp_path / file, text(entries), format=name), flat)
+
+
 def test_real_xml_against_biopython(shared):
     folder = shared / "data" / "uniprot"
     seen = 0

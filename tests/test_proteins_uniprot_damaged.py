@@ -247,7 +247,7 @@ GFF3 = (
     "P1\tPhobius\tprotein_match\t1\t2\t.\t.\t.\tName=SIGNAL_PEPTIDE\n"
     "P1\tPfam\tprotein_match\t1\t5\t.\t.\t.\tName=PF00001\n"
     "P1\tx\tbeta_strand\t2\t3\t.\t.\t.\t.\n"
-    "P%202\tx\tActive site\t2\t2\t.\t.\t.\tID=a\n"
+    "P%3A2\tx\tActive site\t2\t2\t.\t.\t.\tID=a\n"
 )
 
 
@@ -263,7 +263,7 @@ def test_gff3(tmp_path):
     assert positions(first, "author_secondary_structure") == [2, 3]
     assert not {"domain", "zinc_finger"} & set(first.labels)
     assert third.id == "P3" and not third.labels
-    assert missing.id == "P 2" and "##FASTA section has no sequence" in missing.reason
+    assert missing.id == "P:2" and "##FASTA section has no sequence" in missing.reason
 
 
 @pytest.mark.parametrize("suffix", [".fa", ".fasta", ".faa", ".fa.gz"])
@@ -288,7 +288,7 @@ def test_gff3_with_a_fasta_file_beside_it(tmp_path, suffix):
 
 def test_gff3_without_sequences(tmp_path):
     found = records(tmp_path / "a.gff3", GFF3)
-    assert [record.id for record in failed(found)] == ["P1", "P 2"] and not ids(found)
+    assert [record.id for record in failed(found)] == ["P1", "P:2"] and not ids(found)
     assert "no ##FASTA section, and no FASTA file" in found[0].reason and found[0].line == 2
     with pytest.raises(InputError, match="annotates nucleotides") as error:
         records(tmp_path / "a.gff3", GFF3 + "chr1\tx\tgene\t1\t2\t.\t.\t.\tID=g\n")
@@ -368,3 +368,21 @@ def test_first_and_last_residue():
 def test_many_features_left_out_make_a_short_note():
     _, (note,) = residue_labels([Feature("BINDING", f"{i}..x") for i in range(1000)], 5)
     assert len(note) < 500 and note.endswith("and 992 more")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("accession", ["", "P1 P2", "P\u00a01", "P" * 300])
+def test_accessions_that_are_none(tmp_path, name, accession):
+    file, text = FILES[name]
+    if name == "gff3":  # what else the header says would be the name
+        accession = accession.replace(" ", "\u2028") or "P" * 201
+    found = records(tmp_path / file, text((Entry(accession, "MKV"), ENTRIES[1])), format=name)
+    bad = [record for record in found if record.id != "P00002"]
+    assert bad and all("expected an accession" in record.reason for record in bad)
+    assert not any(record.id.startswith("P") for record in bad)
+
+
+def test_text_that_utf8_cannot_hold(tmp_path):
+    text = uniprot_files.json_text(SMALL).replace("P00003", "P\\ud800").replace("MKV", "\\udfff")
+    for record in records(tmp_path / "a.json", text):
+        (record.id + getattr(record, "reason", "")).encode()

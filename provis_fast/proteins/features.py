@@ -49,6 +49,7 @@ from provis_fast.proteins.record import HELIX, OTHER, STRAND, TURN, UNKNOWN, Pro
 #: Features of one protein that are kept; titin has some 1,500.
 MAX_FEATURES = 100_000
 
+_MAX_NAME = 200  # characters of an accession; UniProt's have 10 at the most
 _STRUCTURE = "author_secondary_structure"
 #: Of a bond only the ends are in it, not what lies between them.
 _BONDS = ("disulfide", "cross_link")
@@ -226,6 +227,14 @@ class Entry:
     def id(self) -> str:
         """The accession, or where the entry is."""
         return self.accession or self.where
+
+    def name(self, accession: str) -> None:
+        """Take the accession, blanks around it ignored; RecordError where it cannot be one."""
+        accession = accession.strip()
+        sound = accession.isprintable() and " " not in accession
+        if not 0 < len(accession) <= _MAX_NAME or not sound:
+            raise RecordError(f"expected an accession, one word, got {accession[:40]!r}")
+        self.accession = accession
 
     def add_feature(self, name: str, location: str, note: str = "") -> None:
         """Keep a feature if its kind is used; RecordError where there are too many."""

@@ -128,8 +128,11 @@ class _Held(Entry):
     """An entry whose features are known, and whose sequence is not."""
 
     def __init__(self, name: str, line: int | None):
-        super().__init__(name or f"line {line}", line)
-        self.accession = name
+        super().__init__(f"line {line}", line)
+        try:
+            self.name(name)
+        except RecordError as error:
+            self.fail(error)
         self.parts: dict[tuple[str, str], int] = {}  # type and ID: number of the feature
 
 

@@ -329,13 +329,14 @@ class _Reader:
             entry.stated_length = value if isinstance(value, int) else None
         elif not isinstance(value, str):
             return
-        elif name == "primaryAccession":
-            entry.accession = value.strip()
         elif name == "entryType":
             self._inactive = value == "Inactive"
-        elif name == "sequence.value":
+        else:
             try:
-                entry.add_sequence(value)
+                if name == "primaryAccession":
+                    entry.name(value)
+                elif name == "sequence.value":
+                    entry.add_sequence(value)
             except RecordError as error:
                 entry.fail(error)
 

@@ -164,8 +164,7 @@ class _FlatEntry(Entry):
                 )
             self.add_sequence(line.decode("utf-8", "replace"))
         elif code == b"AC" and not self.accession:
-            text = line[5:].decode("utf-8", "replace")
-            self.accession = text.split(";")[0].strip()
+            self.name(line[5:].decode("utf-8", "replace").split(";")[0])
         elif code == b"SQ":
             self._in_sequence = True
             length = _LENGTH.match(line)

@@ -147,7 +147,7 @@ def _row(line: bytes, columns: _Columns, entry: Entry) -> Entry:
                 "damaged or cut off"
             )
         cells = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
-        entry.accession = cells[columns.accession].strip()
+        entry.name(cells[columns.accession])
         length = "" if columns.length is None else cells[columns.length].replace(",", "").strip()
         if re.fullmatch("[0-9]{1,9}", length):
             entry.stated_length = int(length)

@@ -318,7 +318,7 @@ class _Parser:
         if name == "sequence":
             entry.add_sequence(text)
         else:
-            entry.accession = text.strip()
+            entry.name(text)
 
 
 def _local(name: str) -> str:

@@ -4,11 +4,13 @@
 
 needs the package atheris, and takes every format of `provis_fast.proteins.formats.formats`. Any
 exception but the package's own is a crash, which libFuzzer writes to a file ``crash-...``. Small
-whole files of the format, from the tests, are the seeds.
+whole files of the format, from the tests, are the seeds. Of a TAPE data set it is the records that
+are made up, not the LMDB file around them: LMDB maps files as they are, and trusts them.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +31,14 @@ def seeds(name: str) -> list[bytes]:
     return [data for kind, data in WHOLE.items() if FORMATS.get(kind, kind) == name]
 
 
+def write_data_set(path: Path, record: bytes) -> None:
+    """A TAPE data set of one record."""
+    from test_proteins_tape import write_lmdb
+
+    shutil.rmtree(path, ignore_errors=True)
+    write_lmdb(path, [record])
+
+
 def main() -> None:
     """Read what libFuzzer makes up, until it finds a crash or its time is over."""
     if len(sys.argv) < 2 or sys.argv[1] not in formats():
@@ -43,7 +53,10 @@ def main() -> None:
     path = folder / f"input{kind.suffixes[0] if kind.suffixes else ''}"
 
     def one_input(data: bytes) -> None:
-        path.write_bytes(data)
+        if name == "tape":
+            write_data_set(path, data)
+        else:
+            path.write_bytes(data)
         try:
             for record in kind.read(path, path.name, Reading()):
                 for label in getattr(record, "labels", ()):
