@@ -12,8 +12,11 @@ import uniprot_files
 from Bio import SeqIO, SwissProt
 from uniprot_files import ENTRIES, FILES, SEQUENCE
 
+import provis_fast as pf
 from provis_fast.errors import InputError
+from provis_fast.properties.registry import resolve
 from provis_fast.proteins import Protein, SetAside, load_proteins
+from provis_fast.proteins.features import Feature, key_of, residue_labels
 
 
 def records(path, text, **options):
@@ -279,3 +282,26 @@ def test_large_records_are_set_aside_and_not_held(tmp_path, monkeypatch, name):
     )
     (failed,) = [r for r in found if isinstance(r, SetAside)]
     assert "MiB" in failed.reason
+
+
+def test_every_label_of_features_is_a_property():
+    features = [Feature(f.key, f.location) for f in ENTRIES[0].features if key_of(f.key)]
+    features.append(Feature("TRANSIT", "1..3"))
+    labels, _ = residue_labels(features, len(SEQUENCE))
+    protein = Protein("p", SEQUENCE, labels)
+    assert len(labels) == 14  # the rows of the table in features.py
+    for name, array in labels.items():
+        (prop,) = resolve(name)
+        np.testing.assert_array_equal(prop.labels(protein), array)
+
+
+def test_analysis_of_a_flat_file(tmp_path, esm):
+    path = tmp_path / "a.txt"
+    path.write_text(uniprot_files.flat())
+    properties = ["binding_site", "disulfide", "author_secondary_structure", "disordered"]
+    result = pf.analyze(esm, pf.load_proteins(path), properties=properties, threshold=0.01)
+    assert result.background["disulfide"][0] == 3 / len(SEQUENCE)  # one protein has any
+    assert result.background["binding_site"][0] == (7 + 1) / (len(SEQUENCE) + 60)
+    assert result.background["disordered"][0] == 21 / len(SEQUENCE)
+    assert result.eligible["disulfide"].sum() > 1000
+    assert any("features left out" in note for note in result.notes)
