@@ -186,7 +186,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="files or folders: FASTA, PDB, mmCIF, ProteinNet (all also .gz), TAPE LMDB",
+        help="files or folders: FASTA, PDB, mmCIF, ProteinNet, UniProt's downloads, GFF3 (all also "
+        ".gz), TAPE LMDB",
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
