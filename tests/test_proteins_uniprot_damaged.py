@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
 
 import pytest
@@ -12,7 +11,6 @@ from uniprot_files import ENTRIES, FILES, Entry, F
 
 from provis_fast.errors import InputError
 from provis_fast.proteins import Protein, SetAside, load_proteins
-from provis_fast.proteins.features import Feature, key_of, residue_labels
 from provis_fast.proteins.formats import Reading, formats
 
 SMALL = ENTRIES[1:3]  # P00002, P00003
@@ -105,6 +103,19 @@ def test_lines_of_xml_behind_damage(tmp_path):
     assert long.id == "P00007" and "100,000 residues" in long.reason
     assert bad.id == "P00008"
     assert bad.line == text[: text.index("<accession>P00008")].count("\n")
+
+
+@pytest.mark.parametrize(
+    "junk", ["<entry <entry ", "<!--<entry>", "<entry>", "<entry><![CDATA[", "<entry></x>"]
+)
+def test_much_damage_to_xml_takes_no_time_without_end(tmp_path, monkeypatch, junk):
+    monkeypatch.setattr("provis_fast.proteins.uniprot_xml._MAX_TOKEN", 1 << 18)
+    text = uniprot_files.xml((*SMALL, Entry("P00007", "MKVLA")))
+    text = text.replace("</entry>", "</entry>" + junk * 20_000, 1)
+    found = records(tmp_path / "a.xml", text)
+    assert ids(found)[0] == "P00002" and failed(found)
+    if "<!" not in junk:
+        assert ids(found)[-1] == "P00007"
 
 
 def test_damaged_flat_files(tmp_path):
@@ -299,6 +310,12 @@ def test_gff3_without_sequences(tmp_path):
         records(tmp_path / "a.gff3", "P1\tx\n")
 
 
+def test_parts_of_a_gff3_feature_are_limited(tmp_path):
+    line = "P1\tx\tHelix\t1\t2\t.\t.\t.\tID=h\n"
+    found = records(tmp_path / "a.gff3", GFF3 + line * 5000 + "##FASTA\n>P1\nMKVLA\n")
+    assert "too many lines of the feature with the ID 'h'" in found[0].reason
+
+
 def test_features_before_sequences_are_limited(tmp_path, monkeypatch):
     monkeypatch.setattr("provis_fast.proteins.gff3.MAX_HELD", 5)
     with pytest.raises(InputError, match="more than 5 features"):
@@ -331,43 +348,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, name):
         tracemalloc.stop()
     assert good == (3000 if name == "gff3" else 2999)  # GFF3 lines that are not used are not held
     assert peak < (6_000_000 if name == "gff3" else 1_500_000), peak
-
-
-def test_names_of_features():
-    for key, names in uniprot_files.NAMES.items():
-        used = key not in ("CHAIN", "INTRAMEM")
-        assert {key_of(name) for name in (key, *names[:2])} == ({key} if used else {None})
-    assert key_of("METAL") == key_of("metal ion-binding site") == "METAL"
-    assert key_of("x" * 10_000) is None
-
-
-def test_order_of_features_does_not_matter():
-    features = [Feature(f.key, f.location) for f in ENTRIES[0].features if key_of(f.key)]
-    length = len(ENTRIES[0].sequence)
-    forth, back = residue_labels(features, length), residue_labels(features[::-1], length)
-    assert list(forth[0]) == list(back[0]) and forth[1] == back[1]
-    assert all((forth[0][name] == back[0][name]).all() for name in forth[0])
-
-
-@pytest.mark.parametrize(
-    "location",
-    ["0", "0..3", "4..6", "6", "3..2", "-1", "1..", "..3", "x", "", "999999999999", "1.5", "١"],
-)
-def test_positions_that_are_none(location):
-    labels, (note,) = residue_labels([Feature("BINDING", location)], 5)
-    assert not labels and re.search(r"\(.+\)", note)
-
-
-def test_first_and_last_residue():
-    labels, notes = residue_labels([Feature("BINDING", "1"), Feature("BINDING", "4..5")], 5)
-    assert labels["binding_site"].tolist() == [1, 0, 0, 1, 1] and not notes
-    labels, _ = residue_labels([Feature("DISULFID", "1..5"), Feature("DISULFID", "3..3")], 5)
-    assert labels["disulfide"].tolist() == [1, 0, 1, 0, 1]
-
-
-def test_many_features_left_out_make_a_short_note():
-    _, (note,) = residue_labels([Feature("BINDING", f"{i}..x") for i in range(1000)], 5)
-    assert len(note) < 500 and note.endswith("and 992 more")
 
 
 @pytest.mark.parametrize("name", FILES)

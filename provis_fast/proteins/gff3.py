@@ -32,6 +32,7 @@ from provis_fast.proteins.record import Protein, SetAside
 MAX_HELD = 5_000_000
 
 _MAX_LINE = 1 << 20
+_MAX_LOCATION = 10_000  # characters of the location of a feature in parts
 _MARK = b"##gff-version"
 _BESIDE = (".fa", ".fas", ".fasta", ".faa")
 _COMPRESSED = ("", ".gz", ".zst")
@@ -226,7 +227,7 @@ def _add(entry: _Held, kind: str, cells: list[str]) -> bool:
     at = entry.parts.get((kind, feature_id)) if feature_id else None
     if at is not None and key is not None:
         before = entry.features[at].location
-        if len(before) > _MAX_LINE:
+        if len(before) > _MAX_LOCATION:
             raise RecordError(f"has too many lines of the feature with the ID {feature_id[:40]!r}")
         entry.features[at] = Feature(key, f"{before},{location}")
         return True

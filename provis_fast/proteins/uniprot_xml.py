@@ -25,6 +25,7 @@ from provis_fast.proteins.opening import DAMAGED, open_text
 from provis_fast.proteins.record import Protein, SetAside
 
 _CHUNK = 1 << 16
+_CHUNK_BEHIND_DAMAGE = 1 << 12
 _MAX_TOKEN = 4 << 20  # expat keeps a tag or a comment until it ends
 _MAX_DEPTH = 100
 _NAMESPACES = ("http://uniprot.org/uniprot", "https://uniprot.org/uniprot")
@@ -72,16 +73,17 @@ def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAsi
         raise InputError(f"cannot be read: {error.strerror or error}", path) from error
 
 
-def _entries(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:
-    parser = _Parser(path)
-    rest, records = b"", 0
-    while True:
+def _entries(file: BinaryIO, path: Path, source: str) -> Iterator[Protein | SetAside]:
+    stream = _Stream(file)
+    parser: _Parser | None = _Parser(path)
+    size, records = _CHUNK, 0
+    while parser is not None:
         reason = None
         try:
-            chunk = rest or stream.read(_CHUNK)
+            chunk = stream.read(size)
         except DAMAGED as error:
             reason, chunk = f"the compressed file is damaged or cut off: {error}", b""
-        rest = b""
+        size = _CHUNK
         broken = parser.feed(chunk)
         for entry in parser.take():
             records += 1
@@ -94,30 +96,54 @@ def _entries(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein | Se
             entry.fail(RecordError(reason, broken.line))
             records += 1
             yield entry.record(source)
-            parser, rest = _behind_damage(parser, stream, path)
-            if not rest:
-                return
+            # The next damage may be near: little of what is read now has to be read again.
+            parser, size = _behind_damage(parser, stream, path), _CHUNK_BEHIND_DAMAGE
         elif not chunk:
             break
     if not records:
         raise InputError("the file has no entry: expected <entry> within <uniprot>", path)
 
 
-def _behind_damage(parser: _Parser, stream: BinaryIO, path: Path) -> tuple[_Parser, bytes]:
-    """A parser for the next entry and what follows it, and its first bytes; none if it is gone."""
+def _behind_damage(parser: _Parser, stream: _Stream, path: Path) -> _Parser | None:
+    """A parser for the next entry, at which the stream then is; none if there is no entry."""
     rest, line = parser.unread()
+    if len(rest) > 2 * _CHUNK:
+        # A comment, say, that does not end. What it holds is searched again, but not for ever.
+        stream.searches_left -= 1
+        if stream.searches_left < 0:
+            line, rest = line + rest.count(b"\n"), b""
     while (found := _NEXT_ENTRY.search(rest)) is None:
         try:
             more = stream.read(_CHUNK)
         except DAMAGED:
             more = b""
         if not more:
-            return parser, b""
+            return None
         kept = rest[-64:]  # a tag may lie across two chunks
         line += rest.count(b"\n", 0, len(rest) - len(kept))
         rest = kept + more
-    line += rest.count(b"\n", 0, found.start())
-    return _Parser(path, parser, line), rest[found.start() :]
+    stream.push_back(rest[found.start() :])
+    return _Parser(path, parser, line + rest.count(b"\n", 0, found.start()))
+
+
+class _Stream:
+    """A file of which something that was read can be pushed back, to be read again."""
+
+    def __init__(self, file: BinaryIO):
+        self.searches_left = 20  # of long stretches
+        self._file = file
+        self._back: list[tuple[bytes, int]] = []  # with how much of it has been read again
+
+    def read(self, size: int) -> bytes:
+        if not self._back:
+            return self._file.read(size)
+        data, begin = self._back.pop()
+        if begin + size < len(data):
+            self._back.append((data, begin + size))
+        return data[begin : begin + size]
+
+    def push_back(self, data: bytes) -> None:
+        self._back.append((data, 0))
 
 
 class _BrokenError(Exception):
