@@ -30,8 +30,8 @@ those before and behind, which the structure need not have covered, unknown. Whe
 helix goes before strand and strand before turn, in whatever order they come.
 
 A feature whose position is uncertain (``?``, ``?15``, ``<1``, ``>300``), is of another isoform
-(``P12345-2:5..7``) or lies outside the sequence is left out, as if it were not annotated, and a note on the protein says
-so.
+(``P12345-2:5..7``) or lies outside the sequence is left out, as if it were not annotated, and a
+note on the protein says so.
 """
 
 from __future__ import annotations
