@@ -29,6 +29,11 @@ from provis_fast.properties.batch import background_of
 from provis_fast.proteins import Protein
 from provis_fast.reference import _pair_facts
 
+#: Labels that features of UniProt's entries give, beside those that structures give as well.
+FEATURE_LABELS = (
+    *("active_site", "disulfide", "cross_link", "transmembrane", "signal_peptide"),
+    *("transit_peptide", "domain", "zinc_finger", "dna_binding", "coiled_coil", "disordered"),
+)
 LETTERS = "ACDEFGHIKLMNPQRSTVWYX"
 
 
@@ -36,9 +41,8 @@ def random_protein(rng, n, name="p"):
     """A protein with everything that the built-in properties ask for, some of it unknown."""
     ca = np.cumsum(rng.normal(size=(n, 3)) * 2, axis=0)
     ca[rng.random(n) < 0.1] = np.nan
-    labels = {
-        name: rng.integers(-1, 2, n) for name in ("binding_site", "site_record", "modification")
-    }
+    binary = ["binding_site", "site_record", "modification", *FEATURE_LABELS]
+    labels = {name: rng.integers(-1, 2, n) for name in binary}
     for name_ in ("secondary_structure", "author_secondary_structure"):
         labels[name_] = rng.integers(-1, 4, n)
     return Protein(name, "".join(rng.choice(list(LETTERS), n)), labels=labels, ca=ca, cb=ca + 1)

@@ -186,8 +186,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
-        help='files, folders or patterns ("data/**/*.fa"): FASTA, A3M, PDB, mmCIF, ProteinNet (all '
-        "also .gz, .zst), TAPE LMDB; @FILE: a list of them; -: standard input (with --format)",
+        help='files, folders or patterns ("data/**/*.fa"): FASTA, A3M, PDB, mmCIF, ProteinNet, '
+        "UniProt's downloads, GFF3 (all also .gz, .zst), TAPE LMDB; @FILE: a list of them; "
+        "-: standard input (with --format)",
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")

@@ -81,12 +81,15 @@ def secondary_structure_query() -> AnnotationQuery:
 
 
 def author_secondary_structure() -> Annotation:
-    """Secondary structure of the key as the file's own records have it; they know no turns."""
+    """Secondary structure of the key as the file's own records have it.
+
+    Those of PDB and mmCIF files know no turns, those of UniProt do.
+    """
     return Annotation("author_secondary_structure", SECONDARY_STRUCTURE_CLASSES)
 
 
 def binding_site() -> Annotation:
-    """Whether the key touches a ligand."""
+    """Whether the key touches a ligand, or is annotated to bind one."""
     return Annotation("binding_site", ["binding_site"])
 
 
@@ -98,3 +101,58 @@ def site_record() -> Annotation:
 def modification() -> Annotation:
     """Whether the key is a modified residue or carries a glycan."""
     return Annotation("modification", ["modification"])
+
+
+def active_site() -> Annotation:
+    """Whether the key takes part in catalysis, as annotated."""
+    return Annotation("active_site", ["active_site"])
+
+
+def disulfide() -> Annotation:
+    """Whether the key is annotated as an end of a disulfide bond, within the chain or not."""
+    return Annotation("disulfide", ["disulfide"])
+
+
+def cross_link() -> Annotation:
+    """Whether the key is annotated as an end of a covalent cross-link other than a disulfide."""
+    return Annotation("cross_link", ["cross_link"])
+
+
+def transmembrane() -> Annotation:
+    """Whether the key lies in a segment that is annotated to cross a membrane."""
+    return Annotation("transmembrane", ["transmembrane"])
+
+
+def signal_peptide() -> Annotation:
+    """Whether the key lies in the annotated signal peptide."""
+    return Annotation("signal_peptide", ["signal_peptide"])
+
+
+def transit_peptide() -> Annotation:
+    """Whether the key lies in the annotated transit peptide, which leads to an organelle."""
+    return Annotation("transit_peptide", ["transit_peptide"])
+
+
+def domain() -> Annotation:
+    """Whether the key lies in an annotated domain."""
+    return Annotation("domain", ["domain"])
+
+
+def zinc_finger() -> Annotation:
+    """Whether the key lies in an annotated zinc finger."""
+    return Annotation("zinc_finger", ["zinc_finger"])
+
+
+def dna_binding() -> Annotation:
+    """Whether the key lies in a region that is annotated to bind DNA."""
+    return Annotation("dna_binding", ["dna_binding"])
+
+
+def coiled_coil() -> Annotation:
+    """Whether the key lies in an annotated coiled coil."""
+    return Annotation("coiled_coil", ["coiled_coil"])
+
+
+def disordered() -> Annotation:
+    """Whether the key lies in a region that is annotated as disordered."""
+    return Annotation("disordered", ["disordered"])

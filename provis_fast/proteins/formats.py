@@ -71,6 +71,8 @@ class Format:
         Whether files may be compressed (.gz, .zst).
     one_entry : bool
         A file is one entry, and its records are chains: equal sequences are analysed once.
+    companion : callable, optional
+        The other file that the reader opens for one of this format, None where there is none.
     """
 
     name: str
@@ -80,10 +82,15 @@ class Format:
     begins: Callable[[bytes], bool] | None = None
     compressible: bool = True
     one_entry: bool = False
+    companion: Callable[[Path], Path | None] | None = None
 
     def read(self, path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
         """Records of one file."""
         return _reader(self.reader)(path, source, reading)
+
+    def beside(self, path: Path) -> Path | None:
+        """The other file that is read along with one, if there is any."""
+        return None if self.companion is None else self.companion(path)
 
 
 @cache
@@ -95,6 +102,12 @@ def _reader(reader: Reader | str) -> Reader:
 
 
 _READERS = "provis_fast.proteins"
+
+
+def _begins(module: str) -> Callable[[bytes], bool]:
+    """The function ``begins`` of a reader's module, imported when first called."""
+    return lambda head: _reader(f"{_READERS}.{module}:begins")(head)
+
 
 #: Formats of this package, in the order in which messages list them.
 BUILT_IN = (
@@ -109,6 +122,23 @@ BUILT_IN = (
         f"{_READERS}.proteinnet:read",
         record_start=b"[ID]",
         begins=lambda head: head.startswith(b"[ID]"),
+    ),
+    Format(
+        "uniprot",
+        (),
+        f"{_READERS}.uniprot_text:read",
+        record_start=b"ID   ",
+        begins=_begins("uniprot_text"),
+    ),
+    Format("uniprot-xml", (), f"{_READERS}.uniprot_xml:read", begins=_begins("uniprot_xml")),
+    Format("uniprot-json", (), f"{_READERS}.uniprot_json:read", begins=_begins("uniprot_json")),
+    Format("uniprot-tsv", (), f"{_READERS}.uniprot_tsv:read", begins=_begins("uniprot_tsv")),
+    Format(
+        "gff3",
+        (".gff3", ".gff"),
+        f"{_READERS}.gff3:read",
+        begins=_begins("gff3"),
+        companion=lambda path: _reader(f"{_READERS}.gff3:companion")(path),
     ),
 )
 

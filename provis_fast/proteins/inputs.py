@@ -98,8 +98,9 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
     kind = file_format or _format_of(path, None)
     if kind is None:
         raise InputError(
-            f"unknown kind of file: expected {' '.join(suffixes())} (also .gz and .zst), or "
-            "ProteinNet's text; say which it is with format= (--format)",
+            f"unknown kind of file: expected {' '.join(suffixes())} (also .gz and .zst), or a file "
+            "that begins as ProteinNet's text or UniProt's downloads do; say which it is with "
+            "format= (--format)",
             path,
         )
     return [InputFile(path, kind, path.name)]
@@ -186,6 +187,10 @@ def _of_a_known_kind(
         number = len(entries) - len(files)
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         notes.append(f"{title}: {number:,} other file(s) not read: {shown}")
+    read_along = {item.format.beside(item.path): item.name for item in files}
+    for item in [item for item in files if item.path in read_along]:
+        files.remove(item)
+        notes.append(f"{item.name}: not read apart, but with {read_along[item.path]}")
     return files
 
 

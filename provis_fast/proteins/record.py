@@ -92,8 +92,9 @@ class Protein:
     labels : mapping of str to ndarray, int16 [L]
         Class of each residue, -1 where unknown. Readers fill these names:
         ``secondary_structure`` (0 helix, 1 strand, 2 turn, 3 other),
-        ``author_secondary_structure`` (0 helix, 1 strand, 3 other), and ``binding_site``,
-        ``site_record``, ``modification`` (1 yes, 0 no).
+        ``author_secondary_structure`` (the same; PDB and mmCIF files know no turns), and
+        ``binding_site``, ``site_record``, ``modification`` and those of
+        `provis_fast.proteins.features` (1 yes, 0 no).
     values : mapping of str to ndarray, float64 [L]
         Real numbers per residue, NaN where unknown.
     ca, cb : ndarray, float32 [L, 3], optional

@@ -148,6 +148,8 @@ class ProteinSource:
             if isinstance(item, InputFile):
                 digest, self._counts[item.path] = _digest(item)
                 digests.append(digest)
+                if (beside := item.format.beside(item.path)) is not None:
+                    digests.append(_digest(InputFile(beside, item.format, beside.name))[0])
         proteins = [item for item in self._inputs if isinstance(item, Protein)]
         if proteins:
             text = "".join(f"{p.id}\t{p.sequence}\n" for p in proteins).encode()
@@ -186,13 +188,16 @@ def load_proteins(
         Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent) and
         mmCIF (.cif .mmcif), each also compressed (.gz, .zst); TAPE data sets (.lmdb, a file or a
         folder with data.mdb); ProteinNet text files (.proteinnet, or any other suffix or none: told
-        by their first line). Folders are searched with their sub-folders, in sorted order; so are
-        patterns ("data/*.fa.gz", "data/**/*.pdb"). "@FILE" stands for the inputs that FILE names,
-        one a line, relative to its folder, "#" before a comment. "-" is standard input, which is
-        copied to a temporary file at once; its `format` must be given.
+        by their first line); flat files, XML, JSON and TSV of UniProt (told by how they begin);
+        GFF3 of proteins (.gff3 .gff). Folders are searched with their sub-folders, in sorted order;
+        so are patterns ("data/*.fa.gz", "data/**/*.pdb"). "@FILE" stands for the inputs that FILE
+        names, one a line, relative to its folder, "#" before a comment. "-" is standard input,
+        which is copied to a temporary file at once; its `format` must be given.
     format : str, optional
-        Format of all files ("fasta", "a3m", "pdb", "mmcif", "tape", "proteinnet", or one of another
-        package); by default it is told from each file's name.
+        Format of all files, one of `provis_fast.proteins.formats.formats()`: "fasta", "a3m", "pdb",
+        "mmcif", "tape", "proteinnet", "uniprot", "uniprot-xml", "uniprot-json", "uniprot-tsv",
+        "gff3", ... and those of other packages. By default it is told from each file's name, or
+        from how it begins.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
         the first is analysed. "auto" does so for structures alone.
