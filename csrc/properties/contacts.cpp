@@ -10,7 +10,7 @@ namespace provis {
 namespace {
 
 // From here on the grid pays.
-constexpr int64_t kLongChain = 400;
+constexpr int64_t kLongChain = 300;
 // Residues compared at once before any is looked at alone.
 constexpr int64_t kBlock = 8;
 // Cells are wider than the cut-off by so much that rounding never parts two neighbours by two.

@@ -12,9 +12,10 @@ import gemmi
 import numpy as np
 
 from provis_fast.errors import NOTED, InputError
-from provis_fast.proteins.binding_sites import binding_site_labels, site_record_labels
+from provis_fast.proteins.atoms import ModelAtoms
+from provis_fast.proteins.binding_sites import BindingSites, site_record_labels
 from provis_fast.proteins.formats import Reading
-from provis_fast.proteins.modifications import modification_labels
+from provis_fast.proteins.modifications import Modifications
 from provis_fast.proteins.opening import read_bytes
 from provis_fast.proteins.polymer import CA, CB, Chain, is_amino_acid, read_chains
 from provis_fast.proteins.record import LazyLabels, Protein, SetAside
@@ -81,8 +82,9 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
     unmodelled = _chains_without_coordinates(structure) if file_format == "pdb" else []
     structure.setup_entities()
     try:
-        chains = read_chains(structure)
-        proteins = list(_proteins(entry, source, structure, block, raw, chains))
+        atoms = ModelAtoms.of(structure)
+        chains = read_chains(structure, atoms)
+        proteins = list(_proteins(entry, source, structure, block, raw, atoms, chains))
     except InputError as error:
         raise InputError(error.reason, path) from error
     except (RuntimeError, ValueError) as error:
@@ -230,16 +232,18 @@ def _proteins(
     structure: gemmi.Structure,
     block: gemmi.cif.Block | None,
     raw: bytes,
+    atoms: ModelAtoms,
     chains: list[Chain],
 ) -> Iterator[Protein]:
     if not chains:
         return
-    backbones = [chain.backbone() for chain in chains]
+    places = [chain.where() for chain in chains]
+    backbones = [chain.backbone(atoms) for chain in chains]
     prolines = [np.array([c == "PRO" for c in chain.components]) for chain in chains]
     dssp = SecondaryStructure(backbones, prolines)
+    sites = BindingSites(atoms, places)
+    modifications = Modifications(structure, block, atoms, places)
     everywhere = {
-        "binding_site": binding_site_labels(structure, chains),
-        "modification": modification_labels(structure, block, chains),
         "author_secondary_structure": author_secondary_structure(structure, block, chains),
         "site_record": site_record_labels(raw, block, chains),
     }
@@ -260,10 +264,17 @@ def _proteins(
         yield Protein(
             identifier,
             chain.sequence,
-            labels=LazyLabels(labels, {"secondary_structure": partial(dssp.labels, index)}),
+            labels=LazyLabels(
+                labels,
+                {
+                    "secondary_structure": partial(dssp.labels, index),
+                    "binding_site": partial(sites.labels, index),
+                    "modification": partial(modifications.labels, index),
+                },
+            ),
             ca=backbone[:, CA].copy(),
             cb=cb,
-            residue_numbers=chain.residue_numbers(),
+            residue_numbers=tuple(chain.numbers),
             source=source,
             notes=notes,
         )
