@@ -124,6 +124,8 @@ def _is_ligand(name: bytes) -> bool:
 def _check_coordinates(position: np.ndarray) -> None:
     if not np.isfinite(position).all():
         raise InputError("the structure is not consistent: a coordinate is not a number")
+    if np.abs(position).max() < _LARGEST_EXTENT / 2:
+        return
     extent = np.ptp(position, axis=0).max()
     if extent > _LARGEST_EXTENT:
         raise InputError(f"atoms are {extent:.0f} Angstrom apart: the coordinates are wrong")

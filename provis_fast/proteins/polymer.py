@@ -8,6 +8,7 @@ from the residues that have coordinates, and gaps in their numbering are filled 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -190,18 +191,48 @@ def read_chains(structure: gemmi.Structure, atoms: ModelAtoms) -> list[Chain]:
     """
     parents = declared_parents(structure)
     found = [
-        (index, gemmi_chain, span, entity)
+        polymer
         for index, gemmi_chain in enumerate(structure[0])
-        for span in gemmi_chain.subchains()
-        if (entity := structure.get_entity_of(span)) is not None
-        and entity.entity_type == gemmi.EntityType.Polymer
-        and _is_peptide(span, entity)
+        for polymer in _polymers(structure, gemmi_chain, atoms.first_row(index))
     ]
     # Every chain by author before any is aligned: gemmi aligns all that have no label_seq yet.
-    numbered = [_number_by_author(span, entity) for _, _, span, entity in found]
+    numbered = [_number_by_author(polymer) for polymer in found]
     if not all(numbered):
         structure.assign_label_seq_id()
-    return [_chain(*chain, atoms, parents) for chain in found]
+    return [_chain(polymer, atoms, parents) for polymer in found]
+
+
+class _Polymer(NamedTuple):
+    """An amino-acid polymer as gemmi has it: its residues, and their rows in the model."""
+
+    name: str
+    subchain: str
+    entity: gemmi.Entity
+    rows: list[int]
+    residues: list[gemmi.Residue]
+
+
+def _polymers(
+    structure: gemmi.Structure, gemmi_chain: gemmi.Chain, first_row: int
+) -> Iterator[_Polymer]:
+    spans = list(gemmi_chain.subchains())  # one after the other they are the whole chain
+    parts: dict[str, list[tuple[int, gemmi.ResidueSpan]]] = {}
+    row = first_row
+    for span in spans:
+        parts.setdefault(span.subchain_id(), []).append((row, span))
+        row += len(span)
+    for span in spans:
+        entity = structure.get_entity_of(span)
+        if entity is None or entity.entity_type != gemmi.EntityType.Polymer:
+            continue
+        if _is_peptide(span, entity):
+            subchain = span.subchain_id()
+            rows: list[int] = []
+            residues: list[gemmi.Residue] = []
+            for begin, part in parts[subchain]:
+                rows.extend(range(begin, begin + len(part)))
+                residues.extend(part)
+            yield _Polymer(gemmi_chain.name, subchain, entity, rows, residues)
 
 
 def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
@@ -212,22 +243,10 @@ def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
     return 2 * sum(is_amino_acid(residue.name) for residue in span) > len(span)
 
 
-def _chain(
-    index: int,
-    gemmi_chain: gemmi.Chain,
-    span: gemmi.ResidueSpan,
-    entity: gemmi.Entity,
-    atoms: ModelAtoms,
-    parents: dict[str, str],
-) -> Chain:
-    name, subchain = gemmi_chain.name, span.subchain_id()
-    first_row = atoms.first_row(index)
-    rows, residues = [], []
-    for row, residue in enumerate(gemmi_chain, first_row):
-        if residue.subchain == subchain:
-            rows.append(row)
-            residues.append(residue)
-    if (atoms.number[rows] == NO_NUMBER).any():
+def _chain(polymer: _Polymer, atoms: ModelAtoms, parents: dict[str, str]) -> Chain:
+    name, subchain, entity, rows, residues = polymer
+    author_numbers = atoms.number[rows].tolist()
+    if NO_NUMBER in author_numbers:
         raise InputError(f"chain {name}: a residue has no number")
     notes: list[str] = []
     labels = [residue.label_seq for residue in residues]
@@ -236,7 +255,7 @@ def _chain(
         places = _places_in_sequence(name, residues, labels, components, notes)
     else:
         if None not in labels:
-            places = place_by_label_numbers(residues, notes)
+            places = place_by_label_numbers(residues, labels, author_numbers, notes)
         else:
             places = place_by_author_numbers(residues, notes)
         components = [""] * (max(p for p in places if p is not None) + 1)
@@ -270,7 +289,7 @@ def _chain(
     )
 
 
-def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
+def _number_by_author(polymer: _Polymer) -> bool:
     """Set label_seq from author numbers, if these fit SEQRES with one shift and without exception.
 
     They say where residues are missing; an alignment cannot, beside a repeat (GSGSGS).
@@ -281,7 +300,7 @@ def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
         False, and nothing set, if no shift fits, or several do and none starts SEQRES at 1. True
         also where the file has no SEQRES, or label_seq itself.
     """
-    residues = list(span)
+    _, _, entity, _, residues = polymer
     if not entity.full_sequence or None not in [residue.label_seq for residue in residues]:
         return True
     if any(residue.seqid.num is None for residue in residues):

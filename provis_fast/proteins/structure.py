@@ -28,8 +28,13 @@ logger = logging.getLogger(__name__)
 
 #: Coordinates of an ATOM record end here; gemmi needs them whole.
 _LAST_COORDINATE_COLUMN = 54
-_COORDINATES = re.compile(
-    rb"^(?:ATOM  |HETATM)[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})", re.MULTILINE
+#: A coordinate as nearly all files write it, in 8 columns.
+_USUAL = rb"(?:   |  [-\d]| [-\d]\d|[-\d]\d\d)\d\.\d{3}"
+#: Atoms with coordinates of any other form, which are looked at one by one.
+_UNUSUAL_ATOM = re.compile(
+    rb"^(?:ATOM  |HETATM)(?![^\n]{24}(?:" + _USUAL + rb"){3})"
+    rb"[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})",
+    re.MULTILINE,
 )
 
 
@@ -159,7 +164,7 @@ def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
 
 def _check_pdb_coordinates(raw: bytes, path: Path) -> None:
     """Refuse coordinates that are no numbers, which gemmi would read as 0."""
-    for atom in _COORDINATES.finditer(raw):
+    for atom in _UNUSUAL_ATOM.finditer(raw):
         try:
             for field in atom.groups():
                 float(field)
