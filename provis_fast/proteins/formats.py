@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError
 from provis_fast.proteins.record import Protein, SetAside
@@ -34,9 +34,15 @@ class Reading:
     ----------
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become; default: told by its name.
+    plddt : {"auto", "b_factor", "none"}
+        Which structures have pLDDT: those that say so, all but experimental ones, none.
+    min_plddt : float
+        Residues of predicted structures below it count as unresolved.
     """
 
     site_label: str | None = None
+    plddt: Literal["auto", "b_factor", "none"] = "auto"
+    min_plddt: float = 70.0
 
 
 #: Reads one file, as a stream: called with the path, its name in messages, and how to read.
@@ -95,6 +101,7 @@ BUILT_IN = (
     Format("fasta", (".fa", ".fas", ".fasta", ".faa"), f"{_READERS}.fasta:read", b">"),
     Format("pdb", (".pdb", ".ent"), f"{_READERS}.structure:read_pdb", one_entry=True),
     Format("mmcif", (".cif", ".mmcif"), f"{_READERS}.structure:read_mmcif", one_entry=True),
+    Format("binarycif", (".bcif",), f"{_READERS}.binary_cif:read", one_entry=True),
     Format("tape", (".lmdb",), f"{_READERS}.tape_lmdb:read", compressible=False),
     Format(
         "proteinnet",

@@ -111,6 +111,29 @@ class Chain:
             self.position_of,
         )
 
+    def forget(self, gone: np.ndarray) -> np.ndarray:
+        """Take some residues as unresolved.
+
+        Parameters
+        ----------
+        gone : ndarray, bool [L]
+            Which.
+
+        Returns
+        -------
+        ndarray, int64
+            Rows that they had in the model's `ModelAtoms`.
+        """
+        rows, places = np.array(self.rows, np.int64), np.array(self.places, np.int64)
+        lost = gone[places]
+        self.rows, self.places = rows[~lost].tolist(), places[~lost].tolist()
+        self.position_of = {text: p for text, p in self.position_of.items() if not gone[p]}
+        self.residues = [
+            None if g else r for g, r in zip(gone.tolist(), self.residues, strict=True)
+        ]
+        self.resolved = self.resolved & ~gone
+        return rows[lost]
+
     def backbone(self, atoms: ModelAtoms) -> np.ndarray:
         """Return N, CA, C, O, CB, float32 [L, 5, 3] in Angstrom, NaN where missing."""
         found = atoms.backbone[self.where().row_of_place()]
