@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 
 from provis_fast.errors import ArgumentError
-from provis_fast.properties import annotations, physicochemical
+from provis_fast.properties import annotations, physicochemical, residue_values
 from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAcidQuery
 from provis_fast.properties.base import Property
 from provis_fast.properties.contact import Contact
@@ -23,6 +23,9 @@ REGISTRY: dict[str, Callable[[], Property]] = {
     "site_record": annotations.site_record,
     "modification": annotations.modification,
     "contact": Contact,
+    "solvent_exposure": residue_values.solvent_exposure,
+    "buried": residue_values.Buried,
+    "plddt": residue_values.plddt,
     "separation": Separation,
     "hydrophobicity": physicochemical.hydrophobicity,
     "charge": physicochemical.charge,

@@ -35,9 +35,12 @@ HEAVY_ATOMS = {
 }  # fmt: skip
 
 _PROBE = 1.4
+# Points on the sphere of each atom. Four times as many take four times as long and change no
+# residue's exposure by more than 0.03, nor by more than 0.005 on average.
+_POINTS = 240
 _ANGSTROM2 = 100.0  # in a square nanometre
 # Atoms whose surface is computed at once, those around them besides: mdtraj compares all with all.
-_BLOCK = 2048
+_BLOCK = 1024
 
 
 class SolventExposure:
@@ -137,7 +140,9 @@ def _shrake_rupley(position: np.ndarray, elements: list[Any], wanted: int) -> np
     for element in elements:
         topology.add_atom("X", element, residue)
     trajectory = mdtraj.Trajectory((position / 10).astype(np.float32)[None], topology)
-    found = mdtraj.shrake_rupley(trajectory, mode="atom", atom_indices=range(wanted))
+    found = mdtraj.shrake_rupley(
+        trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(wanted)
+    )
     return found[0, :wanted].astype(np.float64) * _ANGSTROM2
 
 

@@ -173,6 +173,8 @@ def load_proteins(
     format: str | None = None,
     unique: Unique = "auto",
     site_label: str | None = None,
+    plddt: Literal["auto", "b_factor", "none"] = "auto",
+    min_plddt: float = 70.0,
 ) -> ProteinSource:
     """Name the proteins to analyse; files are read later, record by record.
 
@@ -180,11 +182,11 @@ def load_proteins(
     ----------
     inputs : path, or iterable of paths and Protein objects
         An iterable is gone through at once, and its Protein objects are kept in memory.
-        Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
-        also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb); ProteinNet
-        text files (.proteinnet, or any other suffix or none: told by their first line). Folders are
-        searched with their sub-folders, in sorted order.
-    format : {"fasta", "pdb", "mmcif", "tape", "proteinnet"}, optional
+        Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent), mmCIF (.cif .mmcif)
+        and BinaryCIF (.bcif), each also compressed (.gz); TAPE data sets (.lmdb, a file or a folder
+        with data.mdb); ProteinNet text files (.proteinnet, or any other suffix or none: told by
+        their first line). Folders are searched with their sub-folders, in sorted order.
+    format : {"fasta", "pdb", "mmcif", "binarycif", "tape", "proteinnet"}, optional
         Format of all files; by default it is told from each file's name.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
@@ -192,6 +194,12 @@ def load_proteins(
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become. By default "modification" if the data set's
         name contains "modif", else "binding_site".
+    plddt : {"auto", "b_factor", "none"}
+        Which structures are predicted ones. "auto": those that say that AlphaFold made them, or
+        that have a local pLDDT (ModelCIF). "b_factor": all but those that say how they were
+        determined by experiment, for other programs that write pLDDT as B-factors. "none": none.
+    min_plddt : float
+        Residues of predicted structures whose pLDDT is below it count as unresolved, 0 to 100.
 
     Returns
     -------
@@ -204,8 +212,8 @@ def load_proteins(
         If a path does not exist or is a pipe, if a file has an unknown suffix, or if there is
         nothing to read.
     ArgumentError
-        If `inputs` holds something else than paths and proteins, or if `format` or `unique` is not
-        one of those named.
+        If `inputs` holds something else than paths and proteins, if `format`, `unique` or `plddt`
+        is not one of those named, or if `min_plddt` is out of range.
 
     Examples
     --------
@@ -217,6 +225,10 @@ def load_proteins(
         raise ArgumentError(f"format must be one of {', '.join(formats())}, got {format!r}")
     if unique not in ("auto", "sequence", "none"):
         raise ArgumentError(f"unique must be 'auto', 'sequence' or 'none', got {unique!r}")
+    if plddt not in ("auto", "b_factor", "none"):
+        raise ArgumentError(f"plddt must be 'auto', 'b_factor' or 'none', got {plddt!r}")
+    if not isinstance(min_plddt, (int, float)) or not 0 <= min_plddt <= 100:
+        raise ArgumentError(f"min_plddt must be a number from 0 to 100, got {min_plddt!r}")
     if isinstance(inputs, ProteinSource):
         return inputs
     if isinstance(inputs, Protein):
@@ -243,7 +255,10 @@ def load_proteins(
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
     return ProteinSource(
-        told_apart(found), unique=unique, reading=Reading(site_label=site_label), notes=notes
+        told_apart(found),
+        unique=unique,
+        reading=Reading(site_label=site_label, plddt=plddt, min_plddt=float(min_plddt)),
+        notes=notes,
     )
 
 
