@@ -30,7 +30,7 @@ _NEEDS_BIOTITE = (
 #: Values of a whole file: what an mmCIF file of the greatest size could hold at four bytes each.
 MAX_VALUES = MAX_RECORD_BYTES // 4
 #: Lists, maps and their entries in a file; 100 categories of 20 columns make about 100,000.
-_MAX_OBJECTS = 2_000_000
+_MAX_OBJECTS = 1_000_000
 
 #: Categories that gemmi's reading of a structure, or ours, looks at. The others are most of a file.
 _READ = frozenset(
@@ -247,7 +247,10 @@ def _step(encoding: dict[str, Any], array: Any, most: int) -> np.ndarray:
                 f"{kind} says that there are {declared} numbers, but its data hold {length} of at "
                 f"most {most}"
             )
-    return known[kind].deserialize(encoding).decode(array)
+    try:
+        return known[kind].deserialize(encoding).decode(array)
+    except Exception as error:  # Biotite has errors of its own, and passes on others'
+        raise InputError(f"{kind}: {type(error).__name__}: {error}") from error
 
 
 def _length(kind: str, encoding: dict[str, Any], array: np.ndarray) -> int:
