@@ -41,7 +41,7 @@ def assert_same(one: Protein | SetAside, other: Protein | SetAside) -> None:
         assert getattr(one, name) == getattr(other, name), name
     np.testing.assert_array_equal(one.ca, other.ca)
     np.testing.assert_array_equal(one.cb, other.cb)
-    assert list(one.labels) == list(other.labels) and list(one.values) == list(other.values)
+    assert set(one.labels) == set(other.labels) and set(one.values) == set(other.values)
     for name in one.labels:
         np.testing.assert_array_equal(one.labels[name], other.labels[name], err_msg=name)
     for name in one.values:

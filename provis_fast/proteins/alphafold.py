@@ -120,7 +120,10 @@ def plddt_of(
             )
         found.append(plddt)
     largest = max((np.nanmax(plddt, initial=0.0) for plddt in found), default=0.0)
-    return [plddt * 100 for plddt in found] if largest <= 1 else found
+    if largest <= 1:
+        found = [plddt * 100 for plddt in found]
+    # B-factors came as float32, where 0.7 is less than 0.7.
+    return [np.round(plddt, 4) for plddt in found]
 
 
 def leave_out_uncertain(chain: Chain, plddt: np.ndarray, least: float) -> np.ndarray:
