@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "properties/contacts.h"
 #include "provis/attention_statistics.h"
 #if defined(PROVIS_FAST_WITH_CUDA)
 #include "provis/attention_statistics_cuda.h"
@@ -241,6 +242,26 @@ py::dict fused_limits() {
 }
 #endif
 
+// `bitmaps` [2, n_tokens, ceil(n_tokens / 32)]: set, then valid. Returns pairs set and pairs valid.
+std::array<int64_t, 2> contact_map(Address positions, int64_t length, double cutoff,
+                                   int64_t separation, Address tokens, int64_t kept,
+                                   int64_t n_tokens, bool all_valid, Address bitmaps) {
+  provis::ContactMap map;
+  map.positions = reinterpret_cast<const float*>(positions);
+  map.length = length;
+  map.cutoff = cutoff;
+  map.separation = separation;
+  map.kept = kept;
+  map.tokens = reinterpret_cast<const int64_t*>(tokens);
+  map.n_tokens = n_tokens;
+  map.all_valid = all_valid;
+  map.set = reinterpret_cast<uint32_t*>(bitmaps);
+  map.valid = map.set + n_tokens * ((n_tokens + 31) / 32);
+  const py::gil_scoped_release release;
+  const provis::PairCounts counts = provis::contact_map(map);
+  return {counts.set, counts.valid};
+}
+
 py::dict cpu_info() {
   py::dict info;
   info["selected"] = provis::cpu_selected();
@@ -284,6 +305,9 @@ PYBIND11_MODULE(_C, m) {
         py::arg("thresholds"), py::arg("arc_capacity"), py::arg("stream"));
   m.def("fused_limits", &fused_limits, "What attention_fused_cuda takes.");
 #endif
+  m.def("contact_map", &contact_map, py::arg("positions"), py::arg("length"), py::arg("cutoff"),
+        py::arg("separation"), py::arg("tokens"), py::arg("kept"), py::arg("n_tokens"),
+        py::arg("all_valid"), py::arg("bitmaps"));
   m.def("cpu_info", &cpu_info, "Instruction sets: selected, and available ones, best first.");
   m.def("build_info", &build_info, "Version, compiler and parts of this build.");
 }

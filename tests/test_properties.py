@@ -45,7 +45,11 @@ def random_protein(rng, n, name="p"):
     labels = {name: rng.integers(-1, 2, n) for name in binary}
     for name_ in ("secondary_structure", "author_secondary_structure"):
         labels[name_] = rng.integers(-1, 4, n)
-    return Protein(name, "".join(rng.choice(list(LETTERS), n)), labels=labels, ca=ca, cb=ca + 1)
+    values = {"solvent_exposure": rng.integers(0, 64, n) / 64, "plddt": rng.uniform(0, 100, n)}
+    for numbers in values.values():
+        numbers[rng.random(n) < 0.2] = np.nan
+    letters = "".join(rng.choice(list(LETTERS), n))
+    return Protein(name, letters, labels=labels, values=values, ca=ca, cb=ca + 1)
 
 
 def facts(properties, protein):
@@ -116,6 +120,13 @@ def naive(prop, protein, i, j):
     if prop.name == "amino_acid_pair":
         pair = np.char.add(np.char.add(classes[i], ">"), classes[j])
         return everywhere, lambda name: pair == name
+    if prop.name in protein.values:
+        known = ~np.isnan(protein.values[prop.name])
+        fixed = np.rint(np.nan_to_num(protein.values[prop.name]) * 65536).astype(np.int64)
+        return known[j], lambda name: fixed[j] * known[j]
+    if prop.name == "buried":
+        exposure = protein.values["solvent_exposure"]
+        return ~np.isnan(exposure)[j], lambda name: (exposure < 0.25)[j]
     if prop.kind == "key_value":
         table = {"hydrophobicity": {"I": 4.5, "R": -4.5}, "charge": {"K": 1, "D": -1, "H": 0}}
         values = prop.encode(protein)
@@ -301,6 +312,7 @@ def test_cut_proteins_are_cut_in_every_property():
         "p",
         protein.sequence[:40],
         labels={name: labels[:40] for name, labels in protein.labels.items()},
+        values={name: values[:40] for name, values in protein.values.items()},
         ca=protein.ca[:40],
         cb=protein.cb[:40],
     )

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from provis_fast.proteins import load_proteins
 
-    options = ("format", "unique", "site_label", "a3m_rows")
+    options = ("format", "unique", "site_label", "a3m_rows", "plddt", "min_plddt")
     reading = {name: getattr(arguments, name) for name in options}
     inputs = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
     if not inputs:

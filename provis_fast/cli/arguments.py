@@ -104,6 +104,17 @@ def seconds(text: str) -> float:
     return _positive_number(text, "time in seconds")
 
 
+def plddt(text: str) -> float:
+    """A confidence from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected a pLDDT from 0 to 100, got {text!r}")
+    return value
+
+
 def folder(text: str) -> str:
     """The name of a folder."""
     if not text:
@@ -284,6 +295,20 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "--site-label",
         choices=("binding_site", "modification"),
         help="what the sites of a TAPE data set are (default: told by its name)",
+    )
+    reading.add_argument(
+        "--plddt",
+        choices=("auto", "b_factor", "none"),
+        default="auto",
+        help="which structures are predicted ones: auto: those that say so; b_factor: all but "
+        "experimental ones",
+    )
+    reading.add_argument(
+        "--min-plddt",
+        type=plddt,
+        default=70.0,
+        metavar="N",
+        help="residues of predicted structures below it count as unresolved (default: 70)",
     )
     _add_running(analyze)
 

@@ -21,23 +21,20 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.kernel_data import MAX_VALUE, MAX_VALUE_SUM, VALUE_FIXED_POINT
+from provis_fast.properties.pairs import PackedPairs, PairLayout, PairRows, pack_rows
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
 
 #: Class ids are int16 in the kernels.
 MAX_CLASSES = 1 << 14
-
-#: Answers `rows(begin, end)` with (set, valid), both bool [end - begin, L].
-PairRows = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
-
 
 #: A protein whose largest value is fewer units of rounding than this loses its values in it.
 _COARSE = 16
@@ -288,6 +285,10 @@ class PairProperty(Property):
     def encode(self, protein: Protein) -> tuple[np.ndarray, np.ndarray]:
         """(set, valid), both bool [L, L]; rows are queries."""
         return self.rows(protein)(0, len(protein))
+
+    def pack(self, protein: Protein, layout: PairLayout) -> PackedPairs:
+        """Bitmaps for the kernels, and the background; from `rows` unless there is a faster way."""
+        return pack_rows(self.rows(protein), layout)
 
     def background(self, encoded: tuple[np.ndarray, np.ndarray]) -> Background:
         """Pairs set, and pairs valid."""

@@ -1,8 +1,8 @@
 """Properties of a batch of proteins, in the coordinates of its tokens.
 
 `encode_protein` computes everything that the kernels and the background need of one protein, once;
-`build_batch` lays the encoded proteins of a batch side by side. Bitmaps of pairs are computed a
-few rows at a time and packed at once, so that no L x L map is ever whole in memory.
+`build_batch` lays the encoded proteins of a batch side by side. Maps of pairs are packed into
+bitmaps as they are computed, so that no L x L map is ever whole in memory.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from provis_fast.properties.base import (
     Property,
     to_fixed_point,
 )
+from provis_fast.properties.pairs import PackedPairs, PairLayout
 from provis_fast.properties.separation import Separation
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
-
-# Pairs computed at a time: their float64 distances (256 KiB) stay in a core's L2 cache.
-_BLOCK_PAIRS = 1 << 15
 
 
 class EncodedProtein(NamedTuple):
@@ -112,11 +110,12 @@ def encode_protein(
             fixed[known] = to_fixed_point(encoded[known])
             values.append(fixed)
         elif isinstance(prop, PairProperty):
-            words, background = _pack_pairs(
-                prop, protein, n, n_background, n_tokens, positions, every_pair_known
+            tokens = _tokens_of(positions, n, n_tokens)
+            packed = prop.pack(
+                protein, PairLayout(n_background, tokens, n_tokens, every_pair_known)
             )
-            pairs.append(words)
-            backgrounds.append(background)
+            pairs.append(packed.words)
+            backgrounds.append(_pair_background(packed))
         else:
             assert isinstance(prop, Separation)
             backgrounds.append(prop.background(n_background))
@@ -157,17 +156,11 @@ def background_of(
         All classes of all properties.
     denominators : ndarray, int64 [P]
     """
-    n = len(protein)
     backgrounds = []
     for prop in properties:
         if isinstance(prop, PairProperty):
-            rows = prop.rows(protein)
-            n_set = n_valid = 0
-            for begin, end in _blocks(n):
-                is_set, valid = rows(begin, end)
-                n_set += np.count_nonzero(is_set)
-                n_valid += np.count_nonzero(valid)
-            backgrounds.append(Background(np.array([n_set], dtype=np.int64), n_valid))
+            packed = prop.pack(protein, PairLayout.background_only(len(protein)))
+            backgrounds.append(_pair_background(packed))
         else:
             backgrounds.append(prop.background(prop.encode(protein)))
     return join_backgrounds(backgrounds)
@@ -245,47 +238,17 @@ def build_batch(
     )
 
 
-def _pack_pairs(
-    prop: PairProperty,
-    protein: Protein,
-    n: int,
-    n_background: int,
-    n_tokens: int,
-    positions: slice | np.ndarray,
-    every_pair_known: bool,
-) -> tuple[np.ndarray, Background]:
-    """Bitmaps int32 [2 * n_tokens * W] of the first n residues, and the background."""
-    if isinstance(positions, slice):
-        start, step = positions.start or 0, positions.step or 1
-        if step != 1 or start + n > n_tokens:
-            raise ArgumentError(
-                f"positions: expected {n} consecutive tokens out of {n_tokens}, got {positions}"
-            )
-        positions = slice(start, start + n)
-        tokens = np.arange(start, start + n)
-    else:
-        tokens = positions
-    n_words = -(-n_tokens // 32)
-    bits = np.zeros((2, n_tokens, n_words * 4), dtype=np.uint8)
-    rows = prop.rows(protein)
-    n_set = n_valid = 0
-    for begin, end in _blocks(n_background):
-        is_set, valid = rows(begin, end)
-        is_set, valid = is_set[:, :n_background], valid[:, :n_background]
-        n_set += np.count_nonzero(is_set)
-        n_valid += np.count_nonzero(valid)
-        inside = tokens[begin : min(end, n)]
-        if not len(inside):
-            continue
-        wide = np.zeros((2, len(inside), n_words * 32), dtype=bool)
-        wide[0][:, positions] = is_set[: len(inside), :n]
-        wide[1][:, positions] = True if every_pair_known else valid[: len(inside), :n]
-        bits[:, inside] = np.packbits(wide, axis=2, bitorder="little")
-    words = bits.reshape(-1).view("<i4").astype(np.int32, copy=False)
-    return words, Background(np.array([n_set], dtype=np.int64), n_valid)
+def _tokens_of(positions: slice | np.ndarray, n: int, n_tokens: int) -> np.ndarray:
+    """Tokens of the first n residues, int64 [n]."""
+    if not isinstance(positions, slice):
+        return np.asarray(positions, dtype=np.int64)
+    start, step = positions.start or 0, positions.step or 1
+    if step != 1 or start + n > n_tokens:
+        raise ArgumentError(
+            f"positions: expected {n} consecutive tokens out of {n_tokens}, got {positions}"
+        )
+    return np.arange(start, start + n)
 
 
-def _blocks(n: int) -> list[tuple[int, int]]:
-    """Rows of an n x n map, cut into blocks of about `_BLOCK_PAIRS` pairs."""
-    step = max(1, _BLOCK_PAIRS // max(n, 1))
-    return [(begin, min(begin + step, n)) for begin in range(0, n, step)]
+def _pair_background(packed: PackedPairs) -> Background:
+    return Background(np.array([packed.n_set], dtype=np.int64), packed.n_valid)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from provis_fast._kernels import _C
 from provis_fast.errors import ArgumentError, InputError
-from provis_fast.properties.base import PairProperty, PairRows
+from provis_fast.properties.base import PairProperty
+from provis_fast.properties.pairs import PackedPairs, PairLayout, PairRows
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
@@ -17,7 +19,9 @@ class Contact(PairProperty):
     """Residues whose C-alpha (or C-beta) atoms are close in space.
 
     A pair is valid where both residues are resolved and stand at least `separation` apart along
-    the chain; a valid pair is in contact where its distance is below (not at) `cutoff`.
+    the chain; a valid pair is in contact where its distance is below (not at) `cutoff`. Squared
+    distances are sums of squared differences of the float32 coordinates in float64: exact for
+    coordinates on a binary grid, within one part in 10^15 for all others.
 
     Parameters
     ----------
@@ -52,51 +56,66 @@ class Contact(PairProperty):
         self.atom, self.cutoff, self.separation = atom, float(cutoff), separation
 
     def rows(self, protein: Protein) -> PairRows:
-        """Rows of the contact map; nothing is valid in a protein without coordinates."""
+        """Rows of the contact map; nothing is valid in a protein without coordinates.
+
+        In NumPy, for whoever wants to look at a map: an analysis uses `pack`, which decides alike.
+        """
+        n = len(protein)
+        position = self._position(protein)
+        resolved = np.isfinite(position).all(axis=1)
+        axes = np.where(resolved[:, None], position, 0.0).astype(np.float64).T
+
+        def rows(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+            distance2 = np.zeros((end - begin, n))
+            for axis in axes:
+                difference = axis[begin:end, None] - axis
+                distance2 += difference * difference
+            valid = resolved[begin:end, None] & resolved
+            _clear_near_diagonal(valid, begin, min(self.separation, n))
+            return (distance2 < self.cutoff * self.cutoff) & valid, valid
+
+        return rows
+
+    def pack(self, protein: Protein, layout: PairLayout) -> PackedPairs:
+        """Bitmaps for the kernels, and the background, by neighbour search in compiled code."""
+        position = np.ascontiguousarray(self._position(protein), dtype=np.float32)
+        tokens = np.ascontiguousarray(layout.tokens, dtype=np.int64)
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() < layout.n_tokens:
+            raise ArgumentError(
+                f"positions: expected tokens from 0 to {layout.n_tokens - 1}, got "
+                f"{tokens.min()} to {tokens.max()}"
+            )
+        words = np.zeros(layout.shape, dtype=np.int32)
+        n_set, n_valid = _C.contact_map(
+            position.ctypes.data,
+            layout.n_background,
+            self.cutoff,
+            min(self.separation, layout.n_background),
+            tokens.ctypes.data,
+            len(tokens),
+            layout.n_tokens,
+            layout.every_pair_known,
+            words.ctypes.data,
+        )
+        return PackedPairs(words.reshape(-1), n_set, n_valid)
+
+    def _position(self, protein: Protein) -> np.ndarray:
+        """Coordinates of the chosen atom, floating [L, 3]; not finite where unresolved."""
         n = len(protein)
         position = protein.ca if self.atom == "CA" else protein.cb
         if position is None:
-            nothing = np.zeros((1, n), dtype=bool)
-            return lambda begin, end: (np.repeat(nothing, end - begin, axis=0),) * 2
+            return np.full((n, 3), np.nan, dtype=np.float32)
         position = np.asarray(position)
         if position.shape != (n, 3) or position.dtype.kind != "f":
             raise InputError(
                 f"property {self.name!r}, protein {protein.id!r}: expected {self.atom} positions "
                 f"of shape [{n}, 3], floating, got {list(position.shape)} of {position.dtype}"
             )
-        resolved = np.isfinite(position).all(axis=1)
-        queries, keys = _distance_factors(position, resolved)
-        cutoff2 = self.cutoff**2
-
-        def rows(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-            close = queries[begin:end] @ keys < cutoff2
-            if resolved.all():
-                valid = np.ones(close.shape, dtype=bool)
-            else:
-                valid = resolved[begin:end, None] & resolved
-            _clear_near_diagonal(valid, begin, self.separation)
-            close &= valid
-            return close, valid
-
-        return rows
+        return position
 
     def options(self) -> dict[str, Any]:
         """Atom, cut-off in Angstrom and least separation."""
         return {"atom": self.atom, "cutoff": self.cutoff, "separation": self.separation}
-
-
-def _distance_factors(position: np.ndarray, resolved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[L, 5] and [5, L] float64 whose product holds the squared distances.
-
-    |x - y|^2 = |x|^2 - 2 x.y + |y|^2. Float64 keeps it to about 1e-11 Angstrom^2. The centre that
-    is taken off is integer, so that coordinates on a binary grid give exact distances, also where
-    one is the cut-off itself.
-    """
-    x = np.where(resolved[:, None], position, 0.0).astype(np.float64)
-    if resolved.any():
-        x -= np.rint(x[resolved].mean(axis=0))
-    norm, one = np.einsum("ij,ij->i", x, x), np.ones(len(x))
-    return np.column_stack([x, norm, one]), np.vstack([-2.0 * x.T, one, norm])
 
 
 def _clear_near_diagonal(valid: np.ndarray, begin: int, separation: int) -> None:

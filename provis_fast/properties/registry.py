@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from provis_fast.errors import ArgumentError
-from provis_fast.properties import annotations, physicochemical
+from provis_fast.properties import annotations, physicochemical, residue_values
 from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAcidQuery
 from provis_fast.properties.base import Property
 from provis_fast.properties.contact import Contact
@@ -47,6 +47,9 @@ _BUILT_IN: dict[str, Callable[[], Property]] = {
     "coiled_coil": annotations.coiled_coil,
     "disordered": annotations.disordered,
     "contact": Contact,
+    "solvent_exposure": residue_values.solvent_exposure,
+    "buried": residue_values.Buried,
+    "plddt": residue_values.plddt,
     "separation": Separation,
     "hydrophobicity": physicochemical.hydrophobicity,
     "charge": physicochemical.charge,

@@ -4,6 +4,7 @@ from provis_fast.proteins.bundled import DEMO_SETS, demo_set
 from provis_fast.proteins.record import (
     SECONDARY_STRUCTURE_CLASSES,
     LazyLabels,
+    LazyValues,
     Protein,
     SetAside,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "DEMO_SETS",
     "SECONDARY_STRUCTURE_CLASSES",
     "LazyLabels",
+    "LazyValues",
     "Protein",
     "ProteinSource",
     "SetAside",

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import gemmi
 import numpy as np
 
-from provis_fast.proteins.neighbors import neighbor_search
-from provis_fast.proteins.polymer import Chain
+from provis_fast.errors import InputError
+from provis_fast.proteins.atoms import ModelAtoms
+from provis_fast.proteins.neighbors import squared_distances
+from provis_fast.proteins.polymer import Chain, Places
 from provis_fast.proteins.record import UNKNOWN
 
 #: A heavy atom of the protein within this distance of one of the ligand is in contact (Angstrom).
@@ -47,63 +49,86 @@ BUFFER_MOLECULES = frozenset(
 )
 
 
-def is_ligand(residue: gemmi.Residue) -> bool:
-    """Tell whether a residue is a non-polymer that is neither water nor a buffer molecule.
-
-    Sugars count, single or branched, free or bound to the protein.
-    """
-    return (
-        residue.entity_type != gemmi.EntityType.Polymer
-        and not residue.is_water()
-        and residue.name not in BUFFER_MOLECULES
-    )
+#: The largest assemblies measure 2,000 Angstrom; anything beyond this is an error of the file.
+_LARGEST_EXTENT = 1e5
 
 
-def binding_site_labels(structure: gemmi.Structure, chains: Sequence[Chain]) -> list[np.ndarray]:
-    """Label the residues in contact with a ligand of the first model.
+class BindingSites:
+    """Residues in contact with a ligand of the model, computed when first asked for.
 
-    A residue is in contact if one of its heavy atoms is within 5 Angstrom of a heavy atom of a
-    ligand (see `is_ligand`). Symmetry mates are not built.
+    A ligand is a non-polymer that is neither water nor a buffer molecule; sugars count, single or
+    branched, free or bound to the protein. A residue is in contact if one of its heavy atoms is
+    within 5 Angstrom of a heavy atom of a ligand. Symmetry mates are not built.
 
     Parameters
     ----------
-    structure : gemmi.Structure
-        The entry.
-    chains : sequence of Chain
+    atoms : ModelAtoms
+        The model.
+    chains : sequence of Places
         Its amino-acid chains.
 
-    Returns
-    -------
-    list of ndarray, int16 [L]
-        1 in contact, 0 not, -1 unresolved. A chain that no ligand touches is -1 throughout: its
-        ligand may merely be absent from the crystal.
+    Raises
+    ------
+    InputError
+        If there is a ligand, and the coordinates are no numbers or absurdly far apart.
     """
-    model = structure[0]
-    labels = [np.full(len(chain.sequence), UNKNOWN, np.int16) for chain in chains]
-    ligand_atoms = [
-        atom
-        for gemmi_chain in model
-        for residue in gemmi_chain
-        if is_ligand(residue)
-        for atom in residue
-        if not atom.is_hydrogen()
-    ]
-    if not ligand_atoms:
+
+    def __init__(self, atoms: ModelAtoms, chains: Sequence[Places]):
+        self._atoms, self._chains = atoms, chains
+        names = set(atoms.residue_name[~atoms.polymer].tolist())
+        ligands = np.array(sorted(name for name in names if _is_ligand(name)), dtype="S8")
+        self._is_ligand = ~atoms.polymer & np.isin(atoms.residue_name, ligands)
+        self._in_contact: np.ndarray | None = None
+        if self._is_ligand.any():
+            _check_coordinates(atoms.position)
+
+    def labels(self, index: int) -> np.ndarray:
+        """Labels of one chain.
+
+        Returns
+        -------
+        ndarray, int16 [L]
+            1 in contact, 0 not, -1 unresolved. A chain that no ligand touches is -1 throughout:
+            its ligand may merely be absent from the crystal.
+        """
+        if self._in_contact is None:
+            self._in_contact = self._find()
+        chain = self._chains[index]
+        labels = np.full(len(chain.resolved), UNKNOWN, np.int16)
+        places = chain.places[self._in_contact[chain.rows]]
+        if len(places):
+            labels[chain.resolved] = 0
+            labels[places] = 1
         return labels
-    radius = CONTACT_DISTANCE + 0.01  # the last word is left to the distance in doubles
-    search = neighbor_search(structure, radius)
-    near: set[tuple[int, int]] = set()
-    for atom in ligand_atoms:
-        for mark in search.find_atoms(atom.pos, "\0", radius=radius):
-            key = (mark.chain_idx, mark.residue_idx)
-            if key not in near and mark.to_cra(model).atom.pos.dist(atom.pos) <= CONTACT_DISTANCE:
-                near.add(key)
-    for chain, array in zip(chains, labels, strict=True):
-        places = [place for i, place in chain.place_of.items() if (chain.index, i) in near]
-        if places:
-            array[chain.resolved] = 0
-            array[places] = 1
-    return labels
+
+    def _find(self) -> np.ndarray:
+        """Residues of the model in contact with a ligand, bool [R]."""
+        atoms, heavy = self._atoms, self._atoms.heavy()
+        ligand = np.flatnonzero(heavy & self._is_ligand[atoms.residue])
+        polymer = np.flatnonzero(heavy & atoms.polymer[atoms.residue])
+        _, near, distance2 = squared_distances(
+            atoms.position[ligand], atoms.position[polymer], CONTACT_DISTANCE
+        )
+        found = np.zeros(len(atoms.residue_name), dtype=bool)
+        near = near[np.sqrt(distance2) <= CONTACT_DISTANCE]
+        found[atoms.residue[polymer[near]]] = True
+        return found
+
+
+def _is_ligand(name: bytes) -> bool:
+    residue = gemmi.Residue()
+    residue.name = name.decode("utf-8", "replace")
+    return not residue.is_water() and residue.name not in BUFFER_MOLECULES
+
+
+def _check_coordinates(position: np.ndarray) -> None:
+    if not np.isfinite(position).all():
+        raise InputError("the structure is not consistent: a coordinate is not a number")
+    if np.abs(position).max() < _LARGEST_EXTENT / 2:
+        return
+    extent = np.ptp(position, axis=0).max()
+    if extent > _LARGEST_EXTENT:
+        raise InputError(f"atoms are {extent:.0f} Angstrom apart: the coordinates are wrong")
 
 
 def site_record_labels(

@@ -39,10 +39,16 @@ class Reading:
         Label that ``sites`` of a TAPE data set become; default: told by its name.
     a3m_rows : {"query", "all"}
         Which rows of an A3M alignment are proteins.
+    plddt : {"auto", "b_factor", "none"}
+        Which structures have pLDDT: those that say so, all but experimental ones, none.
+    min_plddt : float
+        Residues of predicted structures below it count as unresolved.
     """
 
     site_label: str | None = None
     a3m_rows: A3MRows = "query"
+    plddt: Literal["auto", "b_factor", "none"] = "auto"
+    min_plddt: float = 70.0
 
 
 #: Reads one file, as a stream: called with the path, its name in messages, and how to read.
@@ -115,6 +121,7 @@ BUILT_IN = (
     Format("a3m", (".a3m",), f"{_READERS}.a3m:read"),
     Format("pdb", (".pdb", ".ent"), f"{_READERS}.structure:read_pdb", one_entry=True),
     Format("mmcif", (".cif", ".mmcif"), f"{_READERS}.structure:read_mmcif", one_entry=True),
+    Format("binarycif", (".bcif",), f"{_READERS}.binary_cif:read", one_entry=True),
     Format("tape", (".lmdb",), f"{_READERS}.tape_lmdb:read", compressible=False),
     Format(
         "proteinnet",

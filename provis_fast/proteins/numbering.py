@@ -25,13 +25,17 @@ CA_STEP = 3.9
 MAX_GAP = 1000
 
 
-def place_by_label_numbers(residues: list[gemmi.Residue], notes: list[str]) -> list[int | None]:
+def place_by_label_numbers(
+    residues: list[gemmi.Residue], labels: list[int], numbers: list[int], notes: list[str]
+) -> list[int | None]:
     """Place residues by label_seq_id, the first at 0.
 
     Parameters
     ----------
     residues : list of gemmi.Residue
-        One polymer, in the file's order, every residue with a label_seq_id.
+        One polymer, in the file's order.
+    labels, numbers : list of int
+        Their label_seq_id and author numbers.
     notes : list of str
         Receives what cannot be explained: gaps of more than `MAX_GAP`, which are not filled, and
         jumps of the author's numbers across a broken chain where label_seq_id goes on, as if the
@@ -42,19 +46,17 @@ def place_by_label_numbers(residues: list[gemmi.Residue], notes: list[str]) -> l
     list of int or None
         Place of each residue.
     """
-    places: list[int | None] = []
-    place_of = _places_of_numbers({residue.label_seq for residue in residues}, notes)
-    for previous, residue in zip([None, *residues], residues, strict=False):
-        places.append(place_of[residue.label_seq])
-        if previous is None or residue.label_seq - previous.label_seq != 1:
+    place_of = _places_of_numbers(set(labels), notes)
+    for i in range(1, len(labels)):
+        if labels[i] - labels[i - 1] != 1 or numbers[i] - numbers[i - 1] <= 1:
             continue
-        jump = residue.seqid.num - previous.seqid.num - 1
-        if jump > 0 and not are_bonded(previous, residue):
+        previous, residue = residues[i - 1], residues[i]
+        if not are_bonded(previous, residue):
             notes.append(
                 f"author numbers jump from {previous.seqid} to {residue.seqid} across a break of "
                 "the chain where label_seq_id goes on: distances along the chain may be too short"
             )
-    return places
+    return [place_of[label] for label in labels]
 
 
 def _places_of_numbers(numbers: set[int], notes: list[str]) -> dict[int, int]:

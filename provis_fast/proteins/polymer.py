@@ -8,16 +8,18 @@ from the residues that have coordinates, and gaps in their numbering are filled 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
 
 from provis_fast.errors import InputError
+from provis_fast.proteins.atoms import BACKBONE, NO_NUMBER, ModelAtoms
 from provis_fast.proteins.numbering import place_by_author_numbers, place_by_label_numbers
 
-#: Atoms kept of every residue, in this order.
-BACKBONE = ("N", "CA", "C", "O", "CB")
+#: Columns of a backbone.
 N, CA, C, O, CB = range(5)  # noqa: E741
 
 _PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
@@ -25,6 +27,36 @@ _PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 _MIN_ALIGNED = 0.9
 #: Coordinates beyond this are an error of the file (Angstrom).
 _FARTHEST = 1e6
+
+
+class Places(NamedTuple):
+    """Where the residues of a model stand in one chain's sequence: what labels need of a chain.
+
+    Attributes
+    ----------
+    name : str
+        The author's chain name.
+    resolved : ndarray, bool [L]
+        Which residues of the sequence have coordinates.
+    rows : ndarray, int64 [M]
+        Rows of residues in the model's `ModelAtoms`, alternative residues included.
+    places : ndarray, int64 [M]
+        Places of these in the sequence.
+    position_of : dict
+        Place by author number (the text of number and insertion code).
+    """
+
+    name: str
+    resolved: np.ndarray
+    rows: np.ndarray
+    places: np.ndarray
+    position_of: dict[str, int]
+
+    def row_of_place(self) -> np.ndarray:
+        """Row of each residue of the sequence, int64 [L]; of alternatives the first, -1 if none."""
+        rows = np.full(len(self.resolved), -1, dtype=np.int64)
+        rows[self.places[::-1]] = self.rows[::-1]
+        return rows
 
 
 @dataclass
@@ -35,8 +67,6 @@ class Chain:
     ----------
     name : str
         The author's chain name.
-    index : int
-        Index of that chain in gemmi's model.
     subchain : str
         Name of the polymer alone, without the ligands and waters that share the chain's name.
     sequence : str
@@ -46,48 +76,79 @@ class Chain:
     residues : list of gemmi.Residue or None
         Coordinates of each residue; None where unresolved. Of alternative residues at one place,
         the first.
+    numbers : list of str
+        Author numbers with insertion codes, one per residue; "" where unresolved.
     position_of : dict
         Position in the sequence by author number (the text of number and insertion code).
-    place_of : dict
-        Position in the sequence by index of the residue within gemmi's chain.
+    rows, places : list of int
+        Residues that have a position in the sequence, alternative ones included: their rows in the
+        model's `ModelAtoms`, and these positions.
     notes : list of str
         What does not fit.
     """
 
     name: str
-    index: int
     subchain: str
     sequence: str
     components: list[str]
     residues: list[gemmi.Residue | None]
+    numbers: list[str]
     position_of: dict[str, int]
-    place_of: dict[int, int]
+    rows: list[int]
+    places: list[int]
     notes: list[str]
 
     def __post_init__(self) -> None:
-        self.resolved = np.array([r is not None for r in self.residues])
+        self.resolved = np.array([r is not None for r in self.residues], dtype=bool)
 
-    def residue_numbers(self) -> tuple[str, ...]:
-        """Author numbers with insertion codes, "" where unresolved."""
-        return tuple("" if r is None else str(r.seqid) for r in self.residues)
+    def where(self) -> Places:
+        """Where the residues of the model stand in the sequence."""
+        return Places(
+            self.name,
+            self.resolved,
+            np.array(self.rows, dtype=np.int64),
+            np.array(self.places, dtype=np.int64),
+            self.position_of,
+        )
 
-    def backbone(self) -> np.ndarray:
+    def forget(self, gone: np.ndarray) -> np.ndarray:
+        """Take some residues as unresolved.
+
+        Parameters
+        ----------
+        gone : ndarray, bool [L]
+            Which.
+
+        Returns
+        -------
+        ndarray, int64
+            Rows that they had in the model's `ModelAtoms`.
+        """
+        rows, places = np.array(self.rows, np.int64), np.array(self.places, np.int64)
+        lost = gone[places]
+        self.rows, self.places = rows[~lost].tolist(), places[~lost].tolist()
+        self.position_of = {text: p for text, p in self.position_of.items() if not gone[p]}
+        self.residues = [
+            None if g else r for g, r in zip(gone.tolist(), self.residues, strict=True)
+        ]
+        self.resolved = self.resolved & ~gone
+        return rows[lost]
+
+    def backbone(self, atoms: ModelAtoms) -> np.ndarray:
         """Return N, CA, C, O, CB, float32 [L, 5, 3] in Angstrom, NaN where missing."""
-        missing = [np.nan] * 3
-        atoms: list[list[float]] = []
-        for residue in self.residues:
-            if residue is None:
-                atoms.extend([missing] * 5)
-                continue
-            found = [residue.find_atom(name, "*") for name in BACKBONE]
-            if any(atom is not None and atom.altloc != "\0" for atom in found):
-                conformer = _main_conformer(residue)
-                found = [_atom_of(residue, name, conformer) for name in BACKBONE]
-            atoms.extend(missing if atom is None else atom.pos.tolist() for atom in found)
-        xyz = np.array(atoms)
+        found = atoms.backbone[self.where().row_of_place()]
+        xyz = atoms.position[found]
+        xyz[found < 0] = np.nan
+        alternatives = ((found >= 0) & (atoms.altloc[found] != 0)).any(axis=1)
+        for place in np.flatnonzero(alternatives):
+            residue = self.residues[place]
+            conformer = _main_conformer(residue)
+            for column, name in enumerate(BACKBONE):
+                atom = _atom_of(residue, name, conformer)
+                xyz[place, column] = np.nan if atom is None else atom.pos.tolist()
         if np.nanmax(np.abs(xyz), initial=0.0) > _FARTHEST:
             raise InputError(f"chain {self.name}: a coordinate is beyond {_FARTHEST:.0f} Angstrom")
-        return xyz.astype(np.float32).reshape(-1, 5, 3)
+        return xyz.astype(np.float32)
 
 
 def _main_conformer(residue: gemmi.Residue) -> str:
@@ -131,13 +192,15 @@ def declared_parents(structure: gemmi.Structure) -> dict[str, str]:
     return {m.res_id.name: m.parent_comp_id for m in structure.mod_residues if m.parent_comp_id}
 
 
-def read_chains(structure: gemmi.Structure) -> list[Chain]:
+def read_chains(structure: gemmi.Structure, atoms: ModelAtoms) -> list[Chain]:
     """Find the amino-acid chains of the first model.
 
     Parameters
     ----------
     structure : gemmi.Structure
         With entities set up.
+    atoms : ModelAtoms
+        Its first model.
 
     Returns
     -------
@@ -151,18 +214,48 @@ def read_chains(structure: gemmi.Structure) -> list[Chain]:
     """
     parents = declared_parents(structure)
     found = [
-        (index, gemmi_chain, span, entity)
+        polymer
         for index, gemmi_chain in enumerate(structure[0])
-        for span in gemmi_chain.subchains()
-        if (entity := structure.get_entity_of(span)) is not None
-        and entity.entity_type == gemmi.EntityType.Polymer
-        and _is_peptide(span, entity)
+        for polymer in _polymers(structure, gemmi_chain, atoms.first_row(index))
     ]
     # Every chain by author before any is aligned: gemmi aligns all that have no label_seq yet.
-    numbered = [_number_by_author(span, entity) for _, _, span, entity in found]
+    numbered = [_number_by_author(polymer) for polymer in found]
     if not all(numbered):
         structure.assign_label_seq_id()
-    return [_chain(*chain, parents) for chain in found]
+    return [_chain(polymer, atoms, parents) for polymer in found]
+
+
+class _Polymer(NamedTuple):
+    """An amino-acid polymer as gemmi has it: its residues, and their rows in the model."""
+
+    name: str
+    subchain: str
+    entity: gemmi.Entity
+    rows: list[int]
+    residues: list[gemmi.Residue]
+
+
+def _polymers(
+    structure: gemmi.Structure, gemmi_chain: gemmi.Chain, first_row: int
+) -> Iterator[_Polymer]:
+    spans = list(gemmi_chain.subchains())  # one after the other they are the whole chain
+    parts: dict[str, list[tuple[int, gemmi.ResidueSpan]]] = {}
+    row = first_row
+    for span in spans:
+        parts.setdefault(span.subchain_id(), []).append((row, span))
+        row += len(span)
+    for span in spans:
+        entity = structure.get_entity_of(span)
+        if entity is None or entity.entity_type != gemmi.EntityType.Polymer:
+            continue
+        if _is_peptide(span, entity):
+            subchain = span.subchain_id()
+            rows: list[int] = []
+            residues: list[gemmi.Residue] = []
+            for begin, part in parts[subchain]:
+                rows.extend(range(begin, begin + len(part)))
+                residues.extend(part)
+            yield _Polymer(gemmi_chain.name, subchain, entity, rows, residues)
 
 
 def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
@@ -173,25 +266,19 @@ def _is_peptide(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
     return 2 * sum(is_amino_acid(residue.name) for residue in span) > len(span)
 
 
-def _chain(
-    index: int,
-    gemmi_chain: gemmi.Chain,
-    span: gemmi.ResidueSpan,
-    entity: gemmi.Entity,
-    parents: dict[str, str],
-) -> Chain:
-    name, subchain = gemmi_chain.name, span.subchain_id()
-    indices = [i for i, residue in enumerate(gemmi_chain) if residue.subchain == subchain]
-    residues = [gemmi_chain[i] for i in indices]
-    if any(residue.seqid.num is None for residue in residues):
+def _chain(polymer: _Polymer, atoms: ModelAtoms, parents: dict[str, str]) -> Chain:
+    name, subchain, entity, rows, residues = polymer
+    author_numbers = atoms.number[rows].tolist()
+    if NO_NUMBER in author_numbers:
         raise InputError(f"chain {name}: a residue has no number")
     notes: list[str] = []
+    labels = [residue.label_seq for residue in residues]
     if entity.full_sequence:
         components = [gemmi.Entity.first_mon(item) for item in entity.full_sequence]
-        places = _places_in_sequence(name, residues, components, notes)
+        places = _places_in_sequence(name, residues, labels, components, notes)
     else:
-        if all(residue.label_seq is not None for residue in residues):
-            places = place_by_label_numbers(residues, notes)
+        if None not in labels:
+            places = place_by_label_numbers(residues, labels, author_numbers, notes)
         else:
             places = place_by_author_numbers(residues, notes)
         components = [""] * (max(p for p in places if p is not None) + 1)
@@ -199,21 +286,33 @@ def _chain(
             if place is not None and not components[place]:
                 components[place] = residue.name
     resolved: list[gemmi.Residue | None] = [None] * len(components)
-    place_of: dict[int, int] = {}
+    numbers = [""] * len(components)
     position_of: dict[str, int] = {}
-    for i, residue, place in zip(indices, residues, places, strict=True):
+    placed_rows, placed = [], []
+    texts = atoms.numbers_of(rows)
+    for row, residue, text, place in zip(rows, residues, texts, places, strict=True):
         if place is not None:
-            place_of[i] = place
-            position_of.setdefault(str(residue.seqid), place)
+            placed_rows.append(row)
+            placed.append(place)
+            position_of.setdefault(text, place)
             if resolved[place] is None:
-                resolved[place] = residue
-    sequence = "".join(one_letter(c, parents) if c else "X" for c in components)
+                resolved[place], numbers[place] = residue, text
+    letters = {c: one_letter(c, parents) if c else "X" for c in set(components)}
     return Chain(
-        name, index, subchain, sequence, components, resolved, position_of, place_of, notes
+        name,
+        subchain,
+        "".join([letters[c] for c in components]),
+        components,
+        resolved,
+        numbers,
+        position_of,
+        placed_rows,
+        placed,
+        notes,
     )
 
 
-def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
+def _number_by_author(polymer: _Polymer) -> bool:
     """Set label_seq from author numbers, if these fit SEQRES with one shift and without exception.
 
     They say where residues are missing; an alignment cannot, beside a repeat (GSGSGS).
@@ -224,8 +323,8 @@ def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
         False, and nothing set, if no shift fits, or several do and none starts SEQRES at 1. True
         also where the file has no SEQRES, or label_seq itself.
     """
-    residues = list(span)
-    if not entity.full_sequence or all(residue.label_seq is not None for residue in residues):
+    _, _, entity, _, residues = polymer
+    if not entity.full_sequence or None not in [residue.label_seq for residue in residues]:
         return True
     if any(residue.seqid.num is None for residue in residues):
         return False
@@ -250,17 +349,21 @@ def _number_by_author(span: gemmi.ResidueSpan, entity: gemmi.Entity) -> bool:
 
 
 def _places_in_sequence(
-    name: str, residues: list[gemmi.Residue], components: list[str], notes: list[str]
+    name: str,
+    residues: list[gemmi.Residue],
+    labels: list[int | None],
+    components: list[str],
+    notes: list[str],
 ) -> list[int | None]:
     """Return the places that label_seq tells, after checking that they fit the sequence."""
-    places = [None if r.label_seq is None else r.label_seq - 1 for r in residues]
+    places = [None if label is None else label - 1 for label in labels]
     outside = [p + 1 for p in places if p is not None and not 0 <= p < len(components)]
     if outside:
         raise InputError(
             f"chain {name}: residue number {outside[0]} is outside its sequence of "
             f"{len(components)} residues"
         )
-    aligned = sum(place is not None for place in places)
+    aligned = len(places) - places.count(None)
     if aligned < _MIN_ALIGNED * len(residues):
         raise InputError(
             f"chain {name}: only {aligned} of {len(residues)} residues with coordinates fit the "

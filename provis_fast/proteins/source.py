@@ -178,6 +178,8 @@ def load_proteins(
     unique: Unique = "auto",
     site_label: str | None = None,
     a3m_rows: A3MRows | None = None,
+    plddt: Literal["auto", "b_factor", "none"] = "auto",
+    min_plddt: float = 70.0,
 ) -> ProteinSource:
     """Name the proteins to analyse; files are read later, record by record.
 
@@ -185,8 +187,8 @@ def load_proteins(
     ----------
     inputs : path, or iterable of paths and Protein objects
         An iterable is gone through at once, and its Protein objects are kept in memory.
-        Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent) and
-        mmCIF (.cif .mmcif), each also compressed (.gz, .zst); TAPE data sets (.lmdb, a file or a
+        Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent),
+        mmCIF (.cif .mmcif) and BinaryCIF (.bcif), each also compressed (.gz, .zst); TAPE data sets (.lmdb, a file or a
         folder with data.mdb); ProteinNet text files (.proteinnet, or any other suffix or none: told
         by their first line); flat files, XML, JSON and TSV of UniProt (told by how they begin);
         GFF3 of proteins (.gff3 .gff). Folders are searched with their sub-folders, in sorted order;
@@ -195,7 +197,7 @@ def load_proteins(
         which is copied to a temporary file at once; its `format` must be given.
     format : str, optional
         Format of all files, one of `provis_fast.proteins.formats.formats()`: "fasta", "a3m", "pdb",
-        "mmcif", "tape", "proteinnet", "uniprot", "uniprot-xml", "uniprot-json", "uniprot-tsv",
+        "mmcif", "binarycif", "tape", "proteinnet", "uniprot", "uniprot-xml", "uniprot-json", "uniprot-tsv",
         "gff3", ... and those of other packages. By default it is told from each file's name, or
         from how it begins.
     unique : {"auto", "sequence", "none"}
@@ -206,6 +208,12 @@ def load_proteins(
         name contains "modif", else "binding_site".
     a3m_rows : {"query", "all"}, optional
         Which rows of an A3M alignment are proteins; default: the query alone.
+    plddt : {"auto", "b_factor", "none"}
+        Which structures are predicted ones. "auto": those that say that AlphaFold made them, or
+        that have a local pLDDT (ModelCIF). "b_factor": all but those that say how they were
+        determined by experiment, for other programs that write pLDDT as B-factors. "none": none.
+    min_plddt : float
+        Residues of predicted structures whose pLDDT is below it count as unresolved, 0 to 100.
 
     Returns
     -------
@@ -218,8 +226,8 @@ def load_proteins(
         If a path does not exist or is a pipe, if a pattern fits nothing, if a file has an unknown
         suffix, or if there is nothing to read.
     ArgumentError
-        If `inputs` holds something else than paths and proteins, or if `format`, `unique` or
-        `a3m_rows` is not one of those named.
+        If `inputs` holds something else than paths and proteins, if `format`, `unique`, `a3m_rows`
+        or `plddt` is not one of those named, or if `min_plddt` is out of range.
 
     Examples
     --------
@@ -233,6 +241,10 @@ def load_proteins(
         raise ArgumentError(f"unique must be 'auto', 'sequence' or 'none', got {unique!r}")
     if a3m_rows not in (None, "query", "all"):
         raise ArgumentError(f"a3m_rows must be 'query' or 'all', got {a3m_rows!r}")
+    if plddt not in ("auto", "b_factor", "none"):
+        raise ArgumentError(f"plddt must be 'auto', 'b_factor' or 'none', got {plddt!r}")
+    if not isinstance(min_plddt, (int, float)) or not 0 <= min_plddt <= 100:
+        raise ArgumentError(f"min_plddt must be a number from 0 to 100, got {min_plddt!r}")
     if isinstance(inputs, ProteinSource):
         return inputs
     if isinstance(inputs, Protein):
@@ -262,7 +274,12 @@ def load_proteins(
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    reading = Reading(site_label=site_label, a3m_rows=a3m_rows or "query")
+    reading = Reading(
+        site_label=site_label,
+        a3m_rows=a3m_rows or "query",
+        plddt=plddt,
+        min_plddt=float(min_plddt),
+    )
     return ProteinSource(told_apart(found), unique=unique, reading=reading, notes=notes)
 
 

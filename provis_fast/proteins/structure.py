@@ -12,12 +12,20 @@ import gemmi
 import numpy as np
 
 from provis_fast.errors import NOTED, InputError
-from provis_fast.proteins.binding_sites import binding_site_labels, site_record_labels
+from provis_fast.proteins.alphafold import (
+    is_experimental,
+    is_predicted,
+    leave_out_uncertain,
+    plddt_of,
+)
+from provis_fast.proteins.atoms import ModelAtoms
+from provis_fast.proteins.binding_sites import BindingSites, site_record_labels
+from provis_fast.proteins.exposure import SolventExposure
 from provis_fast.proteins.formats import Reading
-from provis_fast.proteins.modifications import modification_labels
+from provis_fast.proteins.modifications import Modifications
 from provis_fast.proteins.opening import read_bytes
 from provis_fast.proteins.polymer import CA, CB, Chain, is_amino_acid, read_chains
-from provis_fast.proteins.record import LazyLabels, Protein, SetAside
+from provis_fast.proteins.record import LazyLabels, LazyValues, Protein, SetAside
 from provis_fast.proteins.secondary_structure import (
     SecondaryStructure,
     author_secondary_structure,
@@ -27,22 +35,29 @@ logger = logging.getLogger(__name__)
 
 #: Coordinates of an ATOM record end here; gemmi needs them whole.
 _LAST_COORDINATE_COLUMN = 54
-_COORDINATES = re.compile(
-    rb"^(?:ATOM  |HETATM)[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})", re.MULTILINE
+#: A coordinate as nearly all files write it, in 8 columns.
+_USUAL = rb"(?:   |  [-\d]| [-\d]\d|[-\d]\d\d)\d\.\d{3}"
+#: Atoms with coordinates of any other form, which are looked at one by one.
+_UNUSUAL_ATOM = re.compile(
+    rb"^(?:ATOM  |HETATM)(?![^\n]{24}(?:" + _USUAL + rb"){3})"
+    rb"[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})",
+    re.MULTILINE,
 )
 
 
 def read_pdb(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
     """Read a PDB file; see `read_structure`."""
-    return read_structure(path, source, "pdb")
+    return read_structure(path, source, "pdb", reading)
 
 
 def read_mmcif(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
     """Read an mmCIF file; see `read_structure`."""
-    return read_structure(path, source, "mmcif")
+    return read_structure(path, source, "mmcif", reading)
 
 
-def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protein | SetAside]:
+def read_structure(
+    path: Path, source: str, file_format: str, reading: Reading | None = None
+) -> Iterator[Protein | SetAside]:
     """Read an entry.
 
     Parameters
@@ -53,14 +68,18 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
         What to call the file in records.
     file_format : {"pdb", "mmcif"}
         How to read it.
+    reading : Reading, optional
+        What to make of predicted structures.
 
     Yields
     ------
     Protein or SetAside
         One per amino-acid chain of the first model, in the file's order, with id ENTRY_CHAIN. Every
-        protein has the labels ``secondary_structure`` (computed when asked for), ``binding_site``,
-        ``modification`` and, where the file has such records, ``author_secondary_structure`` and
-        ``site_record``.
+        protein has the labels ``secondary_structure``, ``binding_site`` and ``modification`` and
+        the values ``solvent_exposure``, all computed when asked for, and, where the file has such
+        records, the labels ``author_secondary_structure`` and ``site_record``. A predicted
+        structure has the values ``plddt``, and its residues below `Reading.min_plddt` count as
+        unresolved.
 
     Raises
     ------
@@ -73,16 +92,44 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
     if not raw.isascii():
         raw = _readable_text(raw, file_format)
     structure, block = _parse(raw, path, file_format)
+    yield from records_of(structure, block, raw, path, source, reading or Reading())
+
+
+def records_of(
+    structure: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    raw: bytes,
+    path: Path,
+    source: str,
+    reading: Reading,
+) -> Iterator[Protein | SetAside]:
+    """Records of an entry that has been parsed; see `read_structure`.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        The entry, as gemmi reads it.
+    block : gemmi.cif.Block or None
+        Its mmCIF block; None for the PDB format.
+    raw : bytes
+        The file in the PDB format; not looked at where there is a block.
+    path, source, reading
+        As in `read_structure`.
+    """
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
-        kind = "PDB" if file_format == "pdb" else "mmCIF"
+        kind = "PDB" if block is None else "mmCIF"
         raise InputError(f"no atoms: this is not a {kind} file of a structure, or is cut off", path)
     entry = _entry_id(structure, path)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
-    unmodelled = _chains_without_coordinates(structure) if file_format == "pdb" else []
+    unmodelled = _chains_without_coordinates(structure) if block is None else []
     structure.setup_entities()
     try:
-        chains = read_chains(structure)
-        proteins = list(_proteins(entry, source, structure, block, raw, chains))
+        atoms = ModelAtoms.of(structure)
+        chains = read_chains(structure, atoms)
+        plddt, left_out = _confidence(structure, block, raw, path, atoms, chains, reading)
+        proteins = list(
+            _proteins(entry, source, structure, block, raw, atoms, chains, plddt, left_out)
+        )
     except InputError as error:
         raise InputError(error.reason, path) from error
     except (RuntimeError, ValueError) as error:
@@ -102,6 +149,33 @@ def read_structure(path: Path, source: str, file_format: str) -> Iterator[Protei
             "the file is cut off",
             source,
         )
+
+
+def _confidence(
+    structure: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    raw: bytes,
+    path: Path,
+    atoms: ModelAtoms,
+    chains: list[Chain],
+    reading: Reading,
+) -> tuple[list[np.ndarray] | None, np.ndarray]:
+    """pLDDT of a predicted structure, and rows of the residues that are left out for it."""
+    none_left_out = np.empty(0, dtype=np.int64)
+    if reading.plddt == "none" or not chains:
+        return None, none_left_out
+    if reading.plddt == "b_factor":
+        predicted = not is_experimental(block, raw)
+    else:
+        predicted = is_predicted(block, raw, path.name)
+    if not predicted:
+        return None, none_left_out
+    plddt = plddt_of(chains, block, atoms)
+    lost = [
+        leave_out_uncertain(chain, values, reading.min_plddt)
+        for chain, values in zip(chains, plddt, strict=True)
+    ]
+    return plddt, np.concatenate(lost)
 
 
 def _readable_text(raw: bytes, file_format: str) -> bytes:
@@ -157,7 +231,7 @@ def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
 
 def _check_pdb_coordinates(raw: bytes, path: Path) -> None:
     """Refuse coordinates that are no numbers, which gemmi would read as 0."""
-    for atom in _COORDINATES.finditer(raw):
+    for atom in _UNUSUAL_ATOM.finditer(raw):
         try:
             for field in atom.groups():
                 float(field)
@@ -192,7 +266,9 @@ def _entry_id(structure: gemmi.Structure, path: Path) -> str:
     entry = info["_entry.id"].strip() if "_entry.id" in info else ""
     if entry:
         return entry
-    stem = re.sub(r"(\.gz|\.pdb|\.ent|\.cif|\.mmcif)+$", "", path.name, flags=re.IGNORECASE)
+    stem = re.sub(
+        r"(\.gz|\.zst|\.pdb|\.ent|\.cif|\.mmcif|\.bcif)+$", "", path.name, flags=re.IGNORECASE
+    )
     named_as_pdb = re.fullmatch(r"pdb(\d\w{3})", stem)  # pdb1abc.ent
     return named_as_pdb.group(1) if named_as_pdb else stem
 
@@ -230,16 +306,21 @@ def _proteins(
     structure: gemmi.Structure,
     block: gemmi.cif.Block | None,
     raw: bytes,
+    atoms: ModelAtoms,
     chains: list[Chain],
+    plddt: list[np.ndarray] | None,
+    left_out: np.ndarray,
 ) -> Iterator[Protein]:
     if not chains:
         return
-    backbones = [chain.backbone() for chain in chains]
+    places = [chain.where() for chain in chains]
+    backbones = [chain.backbone(atoms) for chain in chains]
     prolines = [np.array([c == "PRO" for c in chain.components]) for chain in chains]
     dssp = SecondaryStructure(backbones, prolines)
+    sites = BindingSites(atoms, places)
+    modifications = Modifications(structure, block, atoms, places)
+    exposure = SolventExposure(atoms, places, left_out)
     everywhere = {
-        "binding_site": binding_site_labels(structure, chains),
-        "modification": modification_labels(structure, block, chains),
         "author_secondary_structure": author_secondary_structure(structure, block, chains),
         "site_record": site_record_labels(raw, block, chains),
     }
@@ -260,10 +341,21 @@ def _proteins(
         yield Protein(
             identifier,
             chain.sequence,
-            labels=LazyLabels(labels, {"secondary_structure": partial(dssp.labels, index)}),
+            labels=LazyLabels(
+                labels,
+                {
+                    "secondary_structure": partial(dssp.labels, index),
+                    "binding_site": partial(sites.labels, index),
+                    "modification": partial(modifications.labels, index),
+                },
+            ),
+            values=LazyValues(
+                {} if plddt is None else {"plddt": plddt[index]},
+                {"solvent_exposure": partial(exposure.values, index)},
+            ),
             ca=backbone[:, CA].copy(),
             cb=cb,
-            residue_numbers=chain.residue_numbers(),
+            residue_numbers=tuple(chain.numbers),
             source=source,
             notes=notes,
         )
