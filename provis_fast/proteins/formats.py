@@ -34,9 +34,13 @@ class Reading:
     ----------
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become; default: told by its name.
+    id_column, sequence_column : str, optional
+        Columns of tables that have the ids and the sequences; see `provis_fast.proteins.columns`.
     """
 
     site_label: str | None = None
+    id_column: str | None = None
+    sequence_column: str | None = None
 
 
 #: Reads one file, as a stream: called with the path, its name in messages, and how to read.
@@ -65,6 +69,8 @@ class Format:
         Whether files may be compressed (.gz, .zst).
     one_entry : bool
         A file is one entry, and its records are chains: equal sequences are analysed once.
+    general : bool
+        The suffix says little: a file that begins as another format does is of that one.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Format:
     begins: Callable[[bytes], bool] | None = None
     compressible: bool = True
     one_entry: bool = False
+    general: bool = False
 
     def read(self, path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
         """Records of one file."""
@@ -102,6 +109,22 @@ BUILT_IN = (
         f"{_READERS}.proteinnet:read",
         record_start=b"[ID]",
         begins=lambda head: head.startswith(b"[ID]"),
+    ),
+    Format("csv", (".csv",), f"{_READERS}.table_files:read_csv", general=True),
+    Format("tsv", (".tsv",), f"{_READERS}.table_files:read_tsv", general=True),
+    Format(
+        "parquet",
+        (".parquet",),
+        f"{_READERS}.arrow_files:read_parquet",
+        begins=lambda head: head.startswith(b"PAR1"),
+        compressible=False,
+    ),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".arrows"),
+        f"{_READERS}.arrow_files:read_arrow",
+        begins=lambda head: head.startswith(b"ARROW1"),
+        compressible=False,
     ),
 )
 

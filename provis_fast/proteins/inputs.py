@@ -121,8 +121,8 @@ def _format_of(path: Path, file_format: Format | None) -> Format | None:
         known = suffixes().get(Path(name).suffix)
         if known is not None and not known.compressible and name != path.name.lower():
             known = None  # it is mapped into memory, and cannot be compressed
-        if known is None and path.is_file():
+        if (known is None or known.general) and path.is_file():
             head = first_bytes(path)
             told = (one for one in formats().values() if one.begins and one.begins(head))
-            known = next(told, None)
+            known = next(told, known)
     return known if file_format in (None, known) else None
