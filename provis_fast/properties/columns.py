@@ -1,4 +1,4 @@
-"""Properties by the name of what the input has: ``label:NAME``, ``label:NAME:CLASSES``, ``value:NAME``.
+"""Properties by the name of what the input has: ``label:NAME`` and ``value:NAME``.
 
 They read labels, values and columns of tables of any format, a column ``NAME`` of a table as well
 as the labels of a structure or of a UniProt entry:

@@ -8,13 +8,10 @@ import numpy as np
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.properties.base import PairProperty, PairRows
-from provis_fast.proteins.contact_pairs import ContactPairs
+from provis_fast.properties.listed_contacts import listed_rows
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
-
-#: Pairs of the map looked at in one go when contacts are listed.
-_PAIRS_AT_A_TIME = 1 << 20
 
 
 class Contact(PairProperty):
@@ -57,20 +54,10 @@ class Contact(PairProperty):
 
     def rows(self, protein: Protein) -> PairRows:
         """Rows of the contact map; nothing is valid in a protein without coordinates."""
+        if (listed := listed_rows(self, protein)) is not None:
+            return listed
         n = len(protein)
         position = protein.ca if self.atom == "CA" else protein.cb
-        if protein.contacts is not None:
-            known = protein.contacts
-            if known.covers(self.atom, self.cutoff, self.separation):
-                return self._listed_rows(known)
-            if position is None:
-                raise InputError(
-                    f"property {self.name!r}, protein {protein.id!r}: expected contacts of "
-                    f"{self.atom} below {self.cutoff:g} A, {self.separation} or more apart, but "
-                    f"the protein was prepared with {known.atom} below {known.cutoff:g} A, "
-                    f"{known.separation} or more apart, and without coordinates; ask for those, or "
-                    "prepare it again with these or with coordinates"
-                )
         if position is None:
             nothing = np.zeros((1, n), dtype=bool)
             return lambda begin, end: (np.repeat(nothing, end - begin, axis=0),) * 2
@@ -95,45 +82,6 @@ class Contact(PairProperty):
             return close, valid
 
         return rows
-
-    def _listed_rows(self, contacts: ContactPairs) -> PairRows:
-        """Rows of the contact map of a protein whose contacts are listed."""
-        resolved = contacts.resolved
-
-        def rows(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-            close = contacts.rows(begin, end)
-            valid = resolved[begin:end, None] & resolved
-            _clear_near_diagonal(valid, begin, self.separation)
-            within = np.arange(end - begin)
-            close[within, within + begin] = True  # no distance at all
-            close &= valid
-            return close, valid
-
-        return rows
-
-    def pairs(self, protein: Protein) -> ContactPairs | None:
-        """The contacts of a protein as a list; None where it has no coordinates of the atom.
-
-        Raises
-        ------
-        InputError
-            Coordinates of the wrong shape.
-        """
-        position = protein.ca if self.atom == "CA" else protein.cb
-        if position is None:
-            return None
-        n = len(protein)
-        rows = self.rows(protein)
-        step = max(1, _PAIRS_AT_A_TIME // n)
-        found = []
-        for begin in range(0, n, step):
-            is_set, _ = rows(begin, min(begin + step, n))
-            query, key = np.nonzero(is_set)
-            query += begin
-            found.append(np.column_stack([query, key])[key > query])
-        resolved = np.isfinite(np.asarray(position)).all(axis=1)
-        pairs = np.concatenate(found).astype(np.int32)
-        return ContactPairs(self.atom, self.cutoff, self.separation, pairs, resolved)
 
     def options(self) -> dict[str, Any]:
         """Atom, cut-off in Angstrom and least separation."""

@@ -195,9 +195,7 @@ def _usable(kind: pa.DataType) -> bool:
 def _cells(batch: pa.RecordBatch, columns: Columns) -> list[list[Cell]]:
     """Cells of each column; the names of rows and clusters may be integers."""
     names = {columns.id, columns.cluster}
-    return [
-        _column_cells(column, index in names) for index, column in enumerate(batch.columns)
-    ]
+    return [_column_cells(column, index in names) for index, column in enumerate(batch.columns)]
 
 
 def _column_cells(column: pa.Array, names: bool) -> list[Cell]:

@@ -116,9 +116,7 @@ class Columns:
         self.cluster = self._find("cluster", None, CLUSTER_NAMES)
         special = {self.sequence, self.id, self.cluster}
         self._others = [
-            (index, name)
-            for index, name in enumerate(self._names)
-            if name and index not in special
+            (index, name) for index, name in enumerate(self._names) if name and index not in special
         ]
         self._told: set[str] = set()
         self._first = True
@@ -145,7 +143,9 @@ class Columns:
             )
         return next((lower.index(name) for name in usual if name in lower), None)
 
-    def protein(self, row: int, cells: Sequence[Cell], line: int | None = None) -> Protein | SetAside:
+    def protein(
+        self, row: int, cells: Sequence[Cell], line: int | None = None
+    ) -> Protein | SetAside:
         """Make a protein of a row.
 
         Parameters
@@ -172,7 +172,9 @@ class Columns:
             sequence = cells[self.sequence]
             if not isinstance(sequence, str):
                 what = "nothing" if sequence is None else "something else"
-                raise InputError(f"{place}: expected a sequence, one letter per residue, got {what}")
+                raise InputError(
+                    f"{place}: expected a sequence, one letter per residue, got {what}"
+                )
             sequence = sequence.strip().removesuffix("*")
             _check_limits(place, sequence, cells)
             return self._protein(identifier, sequence, cells)
@@ -262,9 +264,7 @@ def _check_limits(place: str, sequence: str, cells: Sequence[Cell]) -> None:
             f"{place}: expected at most {MAX_RESIDUES:,} residues in a protein, got "
             f"{len(sequence):,}; cut it, or leave it out"
         )
-    size = sum(
-        len(cell) if isinstance(cell, str) else getattr(cell, "nbytes", 0) for cell in cells
-    )
+    size = sum(len(cell) if isinstance(cell, str) else getattr(cell, "nbytes", 0) for cell in cells)
     if size > MAX_RECORD_BYTES:
         raise InputError(
             f"{place}: expected at most {MAX_RECORD_BYTES >> 20} MiB in a row, got {size:,} bytes; "

@@ -126,6 +126,7 @@ BUILT_IN = (
         begins=lambda head: head.startswith(b"ARROW1"),
         compressible=False,
     ),
+    Format("prepared", (), f"{_READERS}.prepared:read", compressible=False),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provis_fast.errors import InputError
+from provis_fast.proteins import prepared_manifest as prepared
 from provis_fast.proteins.formats import Format, formats, suffixes
 from provis_fast.proteins.opening import first_bytes, without_compression
 from provis_fast.proteins.record import Protein
@@ -54,7 +55,7 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
     if not path.exists():
         raise InputError("no such file or folder", path)
     _check_regular(path)
-    if path.is_dir() and not _is_lmdb_folder(path):
+    if path.is_dir() and not _is_one_input(path):
         entries = list(_walk(path))
         files = [
             InputFile(file, kind, file.relative_to(path).as_posix())
@@ -65,6 +66,9 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
             number = len(entries) - len(files)
             shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
             notes.append(f"{path.name or path}: {number:,} other file(s) not read: {shown}")
+        for file in files:
+            if file.format.name == "prepared":
+                notes.extend(prepared.notes(file.path))
         if not files:
             raise InputError(
                 f"the folder has no file of a known kind ({' '.join(suffixes())}, also .gz)", path
@@ -77,6 +81,8 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
             "text; say which it is with format= (--format)",
             path,
         )
+    if kind.name == "prepared":
+        notes.extend(prepared.notes(path))
     return [InputFile(path, kind, path.name)]
 
 
@@ -93,19 +99,20 @@ def _check_regular(path: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files and LMDB folders in sorted order; hidden ones and other folders' links not."""
+    """Yield files and data sets in sorted order; hidden ones and other folders' links not."""
     for entry in sorted(folder.iterdir(), key=lambda p: p.name):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not _is_lmdb_folder(entry):
+        if entry.is_dir() and not _is_one_input(entry):
             if not entry.is_symlink():
                 yield from _walk(entry)
         else:
             yield entry
 
 
-def _is_lmdb_folder(path: Path) -> bool:
-    return (path / "data.mdb").is_file()
+def _is_one_input(path: Path) -> bool:
+    """Whether a folder is a data set as a whole."""
+    return (path / "data.mdb").is_file() or prepared.is_prepared(path)
 
 
 def _format_of(path: Path, file_format: Format | None) -> Format | None:
@@ -115,7 +122,7 @@ def _format_of(path: Path, file_format: Format | None) -> Format | None:
     told by how they begin.
     """
     if path.is_dir():
-        known: Format | None = formats()["tape"]
+        known: Format | None = formats()["prepared" if prepared.is_prepared(path) else "tape"]
     else:
         name = without_compression(path.name.lower())
         known = suffixes().get(Path(name).suffix)

@@ -157,8 +157,11 @@ class Protein:
         else:
             labels = {n: self._label_array(n, a) for n, a in self.labels.items()}
             object.__setattr__(self, "labels", labels)
-        values = {n: self._value_array(n, a) for n, a in self.values.items()}
-        object.__setattr__(self, "values", values)
+        if isinstance(self.values, LazyLabels):
+            self.values.protein_id = self.id
+        else:
+            values = {n: self._value_array(n, a) for n, a in self.values.items()}
+            object.__setattr__(self, "values", values)
         for name in ("ca", "cb"):
             xyz = getattr(self, name)
             if xyz is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError, InputError
+from provis_fast.proteins import prepared_manifest as prepared
 from provis_fast.proteins.formats import Reading, formats
 from provis_fast.proteins.inputs import InputFile, find, told_apart
 from provis_fast.proteins.opening import is_compressed
@@ -62,6 +63,11 @@ class ProteinSource:
             return NotImplemented
         each = self._read_records / self._read_files if unknown else 0.0
         return sum(count for count in counts if count is not None) + round(unknown * each)
+
+    def options(self) -> dict[str, Any]:
+        """How the input is read, as far as it was stated; JSON types only."""
+        stated = {name: value for name, value in vars(self._reading).items() if value is not None}
+        return {"unique": self._unique} | stated
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -173,6 +179,8 @@ def load_proteins(
     format: str | None = None,
     unique: Unique = "auto",
     site_label: str | None = None,
+    id_column: str | None = None,
+    sequence_column: str | None = None,
 ) -> ProteinSource:
     """Name the proteins to analyse; files are read later, record by record.
 
@@ -182,9 +190,12 @@ def load_proteins(
         An iterable is gone through at once, and its Protein objects are kept in memory.
         Regular files: FASTA (.fa .fas .fasta .faa), PDB (.pdb .ent) and mmCIF (.cif .mmcif), each
         also compressed (.gz); TAPE data sets (.lmdb, a file or a folder with data.mdb); ProteinNet
-        text files (.proteinnet, or any other suffix or none: told by their first line). Folders are
-        searched with their sub-folders, in sorted order.
-    format : {"fasta", "pdb", "mmcif", "tape", "proteinnet"}, optional
+        text files (.proteinnet, or any other suffix or none: told by their first line); tables of
+        one protein per row (.csv, .tsv, .parquet, .arrow, .feather, .arrows; see
+        `provis_fast.proteins.columns`); prepared data sets (folders that `prepare` has written).
+        Folders are searched with their sub-folders, in sorted order.
+    format : str, optional
+        One of `provis_fast.proteins.formats.formats`, such as "fasta", "mmcif", "csv", "parquet".
         Format of all files; by default it is told from each file's name.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
@@ -192,6 +203,8 @@ def load_proteins(
     site_label : str, optional
         Label that ``sites`` of a TAPE data set become. By default "modification" if the data set's
         name contains "modif", else "binding_site".
+    id_column, sequence_column : str, optional
+        Columns of tables that have the ids and the sequences, where their names do not tell.
 
     Returns
     -------
@@ -242,9 +255,8 @@ def load_proteins(
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    return ProteinSource(
-        told_apart(found), unique=unique, reading=Reading(site_label=site_label), notes=notes
-    )
+    reading = Reading(site_label, id_column, sequence_column)
+    return ProteinSource(told_apart(found), unique=unique, reading=reading, notes=notes)
 
 
 def _once(
@@ -276,6 +288,8 @@ def _once(
 
 def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
     """What identifies a file, and how many records it has where that is cheap to tell."""
+    if item.format.name == "prepared":
+        return prepared.digest(item.path, item.name), prepared.count(item.path)
     path = data_file(item.path)
     by_line = item.format.record_start is not None and not is_compressed(path)
     first_line = b"\n" + (item.format.record_start or b"")

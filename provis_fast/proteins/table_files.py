@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from provis_fast.errors import InputError
 from provis_fast.proteins.columns import Columns
-from provis_fast.proteins.formats import Reading, formats
+from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.limits import MAX_RECORD_BYTES
 from provis_fast.proteins.opening import DAMAGED, open_text
 from provis_fast.proteins.record import Protein, SetAside
