@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from provis_fast.proteins import load_proteins
 
-    reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
+    names = ("format", "unique", "site_label", "id_column", "sequence_column")
+    reading = {name: getattr(arguments, name) for name in names}
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     with _room_for_arcs(target, arguments) as arcs:
