@@ -90,6 +90,7 @@ def read_batches(
                     break
                 batch.validate(full=True)
                 if columns is None:
+                    _check_no_part(batch.schema, path)
                     columns = Columns(batch.schema.names, path, source, reading)
                 rows = list(zip(*_cells(batch, columns), strict=True))
         except InputError as error:
@@ -103,6 +104,12 @@ def read_batches(
             yield columns.protein(row, cells)
     if not row:
         raise InputError("the table has no row", path)
+
+
+def _check_no_part(schema: pa.Schema, path: Path) -> None:
+    """A part alone would be read without the contacts and the records that were set aside."""
+    if b"provis_fast.format" in (schema.metadata or {}):
+        raise InputError("is a part of a prepared data set: give the folder as a whole", path)
 
 
 @contextmanager
