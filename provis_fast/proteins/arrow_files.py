@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from provis_fast.errors import InputError, ProvisError
 from provis_fast.proteins.columns import SOMETHING, Cell, Columns
 from provis_fast.proteins.formats import Reading
-from provis_fast.proteins.opening import open_text
+from provis_fast.proteins.opening import is_compressed, open_text
 from provis_fast.proteins.record import Protein, SetAside
 
 FILE_MAGIC = b"ARROW1"
@@ -154,6 +154,12 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
         raise InputError("the file is empty", path)
     if magic.startswith(_FEATHER1_MAGIC):
         raise InputError("Feather version 1 is not read: write it as Feather version 2", path)
+    if magic == FILE_MAGIC and is_compressed(path):
+        raise InputError(
+            "an Arrow file is mapped into memory and cannot be compressed as a whole: decompress "
+            "it, or write it as an Arrow stream or with compressed buffers",
+            path,
+        )
     if magic == FILE_MAGIC:
         with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
             for index in range(reader.num_record_batches):

@@ -124,7 +124,6 @@ BUILT_IN = (
         (".arrow", ".feather", ".arrows"),
         f"{_READERS}.arrow_files:read_arrow",
         begins=lambda head: head.startswith(b"ARROW1"),
-        compressible=False,
     ),
     Format("prepared", (), f"{_READERS}.prepared:read", compressible=False),
 )
