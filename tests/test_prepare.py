@@ -230,13 +230,12 @@ def test_numbers_keep_their_last_bit(tmp_path):
     }  # fmt: skip
 
 
-def test_labels_that_cannot_be_computed_fail_later_as_they_do_now(tmp_path):
+@pytest.mark.parametrize("others", [{}, {"fine": np.array([1, 0, 1], np.int16)}])
+def test_labels_that_cannot_be_computed_fail_later_as_they_do_now(tmp_path, others):
     def fail():
         raise RuntimeError("no backbone")
 
-    proteins = [
-        Protein("a", "MKV", labels=LazyLabels({"fine": np.array([1, 0, 1], np.int16)}, {"x": fail}))
-    ]
+    proteins = [Protein("a", "MKV", labels=LazyLabels(others, {"x": fail}))]
     pf.prepare(proteins, tmp_path / "set")
     check_same(proteins, tmp_path / "set")
     (one,) = load_proteins(tmp_path / "set")

@@ -59,6 +59,7 @@ def test_columns_of_no_use_are_told_once(tmp_path):
         ("key,prot", {"id_column": "key", "sequence_column": "PROT"}, "a", "MKV"),
         ("x,sequence", {}, "t.csv:1", "MKV"),
         ("\ufeffid,sequence", {}, "a", "MKV"),
+        ("\n\nid,sequence", {}, "a", "MKV"),
     ],
 )
 def test_names_of_columns(tmp_path, header, options, id_, sequence):

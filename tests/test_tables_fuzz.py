@@ -104,8 +104,8 @@ def damaged(draw, whole: bytes) -> bytes:
                 number = draw(st.sampled_from([-1, 0, 1, 127, 2**31 - 1, 2**40, 2**62, -(2**31)]))
                 start = at - at % width
                 raw[start : start + width] = (number % 2 ** (8 * width)).to_bytes(width, "little")
-            case 5:
-                raw[at] ^= 1 << draw(st.integers(0, 7)) if raw else 0
+            case 5 if raw:
+                raw[at] ^= 1 << draw(st.integers(0, 7))
             case 6 if size > 15:
                 del raw[at:]
     return bytes(raw)

@@ -130,20 +130,15 @@ def _part(
         with damage_told(place):
             reader = pa.ipc.open_file(mapped)
         for index in range(reader.num_record_batches):
-            with damage_told(place):
-                batch = reader.get_batch(index)
-                batch.validate(full=True)
-                proteins = proteins_of(batch, contacts)
-            while True:
-                try:
-                    with damage_told(place):
-                        found_one = next(proteins, None)
-                except InputError as error:
-                    raise InputError(error.reason, place) from error
-                if found_one is None:
-                    break
-                rows += 1
-                yield found_one
+            try:
+                with damage_told(place):
+                    batch = reader.get_batch(index)
+                    batch.validate(full=True)
+                    proteins = list(proteins_of(batch, contacts))  # views of what is mapped
+            except InputError as error:
+                raise InputError(error.reason, place) from error
+            rows += len(proteins)
+            yield from proteins
     if rows != part.records:
         raise InputError(
             f"expected {part.records:,} proteins, as the manifest says, got {rows:,}; {RESTORE}",

@@ -186,37 +186,38 @@ def proteins_of(
         elif kind == "text":
             text_columns.append((name, batch[full].to_pylist()))
 
-    def get(name: str, row: int) -> Any:
-        return slices[name].array(row) if name in slices else None
-
+    positions = {name: slices[name].array for name in ("ca", "cb") if name in slices}
+    pairs, resolved = (
+        slices[name].array if name in slices else None for name in ("contacts", "resolved")
+    )
+    listed = pairs is not None and resolved is not None and contacts is not None
+    residue_numbers = slices["residue_numbers"].texts if "residue_numbers" in slices else None
     for row, number in enumerate(numbers):
-        labels, values = (
-            {name: array for name, of in of_kind[kind] if (array := of(row)) is not None}
-            for kind in ("label", "value")
-        )
-        text = {name: column[row] for name, column in text_columns if column[row] is not None}
+        found: dict[str, Any] = {}
         failed = texts["failed"][row]
-        pairs, resolved = get("contacts", row), get("resolved", row)
-        ca, cb = get("ca", row), get("cb", row)
-        listed = None
-        if pairs is not None and resolved is not None and contacts is not None:
-            listed = ContactPairs(*contacts, _rows_of(pairs, 2, "contacts"), resolved)
-        names = slices["residue_numbers"].texts(row) if "residue_numbers" in slices else None
+        for kind, columns in of_kind.items():
+            if columns or failed is not None:
+                arrays = {name: one for name, of in columns if (one := of(row)) is not None}
+                found[f"{kind}s"] = _with_failures(arrays, failed, f"{kind}:")
+        if text_columns:
+            found["text"] = {name: one[row] for name, one in text_columns if one[row] is not None}
+        for name, of in positions.items():
+            if (flat := of(row)) is not None:
+                found[name] = _rows_of(flat, 3, name)
+        if listed and (flat := pairs(row)) is not None and (known := resolved(row)) is not None:
+            found["contacts"] = ContactPairs(*contacts, _rows_of(flat, 2, "contacts"), known)
+        if residue_numbers is not None:
+            found["residue_numbers"] = residue_numbers(row)
+        if notes := texts["notes"][row]:
+            found["notes"] = tuple(notes)
         yield (
             number,
             Protein(
                 texts["id"][row],
                 texts["sequence"][row],
-                labels=_with_failures(labels, failed, "label:"),
-                values=_with_failures(values, failed, "value:"),
-                ca=None if ca is None else _rows_of(ca, 3, "ca"),
-                cb=None if cb is None else _rows_of(cb, 3, "cb"),
-                residue_numbers=names,
                 source=texts["source"][row] or "",
                 cluster=texts["cluster"][row],
-                notes=tuple(texts["notes"][row] or ()),
-                text=text,
-                contacts=listed,
+                **found,
             ),
         )
 

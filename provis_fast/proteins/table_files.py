@@ -72,11 +72,11 @@ def _records(
     stream: BinaryIO, path: Path, source: str, reading: Reading, separator: str
 ) -> Iterator[Protein | SetAside]:
     rows = _rows(stream, separator)
-    header = next(rows, None)
+    header = next((row for row in rows if row.cells or row.wrong is not None), None)
     if header is None:
         raise InputError("the table is empty: expected a row with the names of the columns", path)
     if header.wrong is not None:
-        raise InputError(f"the names of the columns cannot be read: {header.wrong}", path, 1)
+        raise InputError(f"the names of the columns cannot be read: {header.wrong}", path, header.line)
     names = [header.cells[0].removeprefix(_UTF8_MARK), *header.cells[1:]]
     if len(names) == 1:
         _check_separator(names[0], separator, path)
