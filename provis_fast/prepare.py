@@ -152,18 +152,16 @@ def prepare(
         "compress": compress,
         "records_per_part": records_per_part,
         "contacts": None if contact is None else contact.options(),
-        "reading": source.options(),
+        "reading": {name: list(values) for name, values in source.settings.items()},
     }
     inputs_found = source.digests()
     with replaced_folder(target) as temporary:
         with _new_file(temporary / SET_ASIDE) as aside:
             writer.write(source, temporary, aside, progress)
-        manifest = writer.manifest(temporary) | {
-            "options": options,
-            "inputs": inputs_found,
-            "notes": list(source.notes),
-        }
-        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": options}
+        manifest |= {"inputs": inputs_found, "notes": list(source.notes)}
+        manifest |= writer.manifest(temporary)
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         with _new_file(temporary / MANIFEST) as stream:
             stream.write((text + "\n").encode("utf-8", "backslashreplace"))
         size = sum(file.stat().st_size for file in temporary.iterdir())
@@ -234,8 +232,7 @@ class _Writer:
                 self.counts[record.status] += 1
                 if len(self.reasons) < _REASONS:
                     self.reasons.append(f"{record.status}: {record.id}: {record.reason}")
-                line = line_of(number, record) + "\n"
-                aside.write(line.encode("utf-8", "backslashreplace"))
+                aside.write(line_of(number, record))
                 continue
             entry = self._entry(number, record)
             if waiting and size + entry.n_bytes > _PART_BYTES:
@@ -266,7 +263,7 @@ class _Writer:
         failed: list[str] = []
         labels = self._arrays(protein.labels, "label", failed)
         values = self._arrays(protein.values, "value", failed)
-        text = {name: text for name, text in protein.text.items() if self._wanted(name)}
+        text = {name: one for name, one in (protein.text or {}).items() if self._wanted(name)}
         for kind, names in (("labels", labels), ("values", values), ("text", text)):
             self.found[kind].update(names)
         contacts = None if self.contact is None else contact_pairs(self.contact, protein)
@@ -299,7 +296,7 @@ class _Writer:
         residues = sum(len(record.protein) for record in records)
         self.parts.append(
             _about(path)
-            | {"first": records[0].number, "records": len(records), "residues": residues}
+            | {"first": records[0].number + 1, "records": len(records), "residues": residues}
         )
         self.counts["kept"] += len(records)
         self.counts["residues"] += residues
@@ -320,8 +317,6 @@ class _Writer:
         counts = self.counts
         aside = counts["skipped"] + counts["failed"]
         return {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             "versions": _versions(),
             "records": counts | {"read": counts["kept"] + aside},
             "columns": {

@@ -55,9 +55,9 @@ def same(a, b) -> None:
     if isinstance(a, SetAside):
         assert a == b
         return
-    for name in ("id", "sequence", "source", "cluster", "notes"):
+    for name in ("id", "sequence", "source", "line", "cluster", "notes"):
         assert getattr(a, name) == getattr(b, name)
-    assert dict(a.text) == dict(b.text)
+    assert (a.text or {}) == (b.text or {})
     for mine, other in ((a.labels, b.labels), (a.values, b.values)):
         assert set(mine) == set(other)
         for name in mine:
@@ -143,7 +143,9 @@ def test_the_same_input_gives_the_same_bytes(corpus, tmp_path):
 def test_a_prepared_data_set_can_be_prepared_again(corpus, tmp_path):
     pf.prepare(corpus, tmp_path / "one")
     pf.prepare(tmp_path / "one", tmp_path / "two", labels=["ss", "binding_site"])
-    names = {name for one in load_proteins(tmp_path / "two") for name in (*one.labels, *one.text)}
+    names = {
+        name for one in load_proteins(tmp_path / "two") for name in (*one.labels, *(one.text or ()))
+    }
     assert names == {"ss", "binding_site"}
     pf.prepare(tmp_path / "one", tmp_path / "three")
     check_same(tmp_path / "one", tmp_path / "three")
@@ -259,7 +261,7 @@ def test_manifest_says_what_was_done(corpus, tmp_path):
     pf.prepare(corpus, tmp_path / "set", unique="none")
     content = json.loads((tmp_path / "set" / "manifest.json").read_text())
     assert (content["format"], content["format_version"]) == ("provis_fast.prepared", 1)
-    assert content["options"]["reading"] == {"unique": "none"}
+    assert content["options"]["reading"]["unique"] == ["none"]
     assert content["inputs"] == load_proteins(corpus).digests()
     assert content["columns"]["labels"]["secondary_structure"] == [
         "helix",
@@ -301,6 +303,15 @@ def test_proteins_of_a_data_set_can_be_sent_to_other_processes(corpus, tmp_path)
         raw = pickle.dumps(protein)
         assert len(raw) < 5000  # not the part that it is a slice of
         same(protein, pickle.loads(raw))
+
+
+def test_a_result_is_no_data_set(corpus, tmp_path, esm):
+    result = pf.analyze(esm, corpus / "c.cif", threads=1)
+    storage.save(result, tmp_path / "result")
+    (tmp_path / "result" / "failed.tsv").touch()
+    with pytest.raises(InputError):
+        list(load_proteins(tmp_path / "result", format="prepared").records())
+    assert not [one for one in load_proteins([tmp_path]).files if one.name == "result"]
 
 
 def test_a_part_is_no_table(corpus, tmp_path):

@@ -112,9 +112,9 @@ class ColumnLabel(KeyClassProperty):
             return protein.labels[self.column]
         if self.column in protein.values:
             return self._of_numbers(protein, protein.values[self.column])
-        if self.column not in protein.text:
+        text, n = (protein.text or {}).get(self.column), len(protein)
+        if text is None:
             return None
-        text, n = protein.text[self.column], len(protein)
         if len(text) == n and self._letters:
             return self._of_words(protein, text)
         words = words_in(text, n)
@@ -195,9 +195,9 @@ class ColumnValue(KeyValueProperty):
         if self.column in protein.labels:
             labels = protein.labels[self.column]
             return np.where(labels == -1, np.nan, labels.astype(np.float64))
-        if self.column not in protein.text:
+        text, n = (protein.text or {}).get(self.column), len(protein)
+        if text is None:
             return None
-        text, n = protein.text[self.column], len(protein)
         try:
             if len(text) == n:
                 return np.array([number_of(letter.strip()) for letter in text], np.float64)

@@ -42,7 +42,7 @@ def listed_rows(contact: Contact, protein: Protein) -> PairRows | None:
         )
     separation = contact.separation
     resolved = listed.resolved
-    columns = np.arange(len(resolved))
+    columns = np.arange(len(resolved), dtype=np.int32)
 
     def rows(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         apart = np.abs(columns[begin:end, None] - columns)

@@ -177,11 +177,13 @@ class Columns:
                 )
             sequence = sequence.strip().removesuffix("*")
             _check_limits(place, sequence, cells)
-            return self._protein(identifier, sequence, cells)
+            return self._protein(identifier, sequence, cells, line)
         except InputError as error:
             return SetAside(identifier or place, "failed", error.reason, self.source, line)
 
-    def _protein(self, identifier: str, sequence: str, cells: Sequence[Cell]) -> Protein:
+    def _protein(
+        self, identifier: str, sequence: str, cells: Sequence[Cell], line: int | None
+    ) -> Protein:
         n = len(sequence)
         labels: dict[str, np.ndarray] = {}
         values: dict[str, np.ndarray] = {}
@@ -210,7 +212,7 @@ class Columns:
             else:
                 labels[name] = cell.astype(np.int16)
         cluster = None if self.cluster is None else cells[self.cluster]
-        protein = Protein(
+        return Protein(
             identifier,
             sequence,
             labels=LazyLabels(labels, wrong_lists) if wrong_lists else labels,
@@ -218,9 +220,9 @@ class Columns:
             source=self.source,
             cluster=cluster if isinstance(cluster, str) and cluster else None,
             notes=self._notes(identifier, n, misfits),
-            text=text,
+            line=line,
+            text=text or None,
         )
-        return protein
 
     def _notes(self, identifier: str, n: int, misfits: dict[str, int | None]) -> tuple[str, ...]:
         notes = []

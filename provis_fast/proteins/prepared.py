@@ -59,7 +59,7 @@ def read(path: Path, source: str, reading: Reading, first: int = 0) -> Iterator[
     waiting = next(aside, None)
     number = first
     for part, following in pairwise((*manifest.parts, None)):
-        if following is not None and following.first <= first:
+        if following is not None and following.first - 1 <= first:
             continue
         for at, protein in _part(path, part, manifest.contacts):
             if at < first:
@@ -158,15 +158,22 @@ def _in_order(
     return record[1]
 
 
-def line_of(number: int, record: SetAside) -> str:
-    """A line of the list of records that were set aside, without its end."""
+def line_of(number: int, record: SetAside) -> bytes:
+    """A line of the list of records that were set aside."""
     line = "" if record.line is None else str(record.line)
-    fields = (str(number), record.id, record.status, record.source, line, record.reason)
-    return "\t".join(re.sub(r"[\\\t\n\r]", lambda m: _ESCAPES[m.group()], one) for one in fields)
+    cells = (record.id, record.status, record.source, line, record.reason)
+    text = "\t".join(cell.translate(_ESCAPES) for cell in cells)
+    return f"{number + 1}\t{text}\n".encode("utf-8", "backslashreplace")
 
 
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_ESCAPED = {escape: character for character, escape in _ESCAPES.items()}
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_PLAIN = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+_ESCAPED = re.compile(r"\\(u[0-9a-f]{4}|[\\tnr])")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1]
+    return _PLAIN[code] if code in _PLAIN else chr(int(code[1:], 16))
 
 
 def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int, SetAside]]:
@@ -183,8 +190,7 @@ def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int
     with open(place, encoding="utf-8", newline="\n") as stream:
         for line, text in enumerate(_lines(stream, place), start=1):
             fields = [
-                re.sub(r"\\[\\tnr]", lambda m: _ESCAPED[m.group()], field)
-                for field in text.removesuffix("\n").split("\t")
+                _ESCAPED.sub(_unescaped, cell) for cell in text.removesuffix("\n").split("\t")
             ]
             if line == 1:
                 if tuple(fields) != SET_ASIDE_COLUMNS:
@@ -195,11 +201,11 @@ def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int
                 if status not in ("skipped", "failed"):
                     raise ValueError(f"status {status!r:.40}")
                 record = SetAside(identifier, status, reason, source, int(at) if at else None)
-                if int(number) < first:
-                    continue
+                at_record = int(number) - 1
             except ValueError as error:
                 raise InputError(f"not a record that was set aside: {error}", place, line) from None
-            yield int(number), record
+            if at_record >= first:
+                yield at_record, record
 
 
 def _lines(stream: Any, place: Path) -> Iterator[str]:

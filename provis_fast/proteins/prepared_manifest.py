@@ -7,9 +7,10 @@
     sha256, bytes) and ``notes`` on them; ``records`` (read = kept + skipped + failed; residues);
     ``columns`` (labels with their classes where these have names, values, text); ``contacts``
     (atom, cutoff in Angstrom, separation) and ``coordinates``; ``parts`` (file, sha256, bytes,
-    number of its first record, records, residues); ``set_aside`` (file, sha256, bytes, records).
+    number of its first record from 1, records, residues); ``set_aside`` (file, sha256, bytes,
+    records).
 ``failed.tsv``
-    Records that were skipped or have failed: number from 0, id, status, file, line, reason.
+    Records that were skipped or have failed: number from 1, id, status, file, line, reason.
     Backslash, tab and line end within a field are written ``\\\\``, ``\\t``, ``\\n``, ``\\r``.
 ``part-00000.arrow``, ...
     Proteins in Arrow's IPC format, in the order of the input; see
@@ -33,6 +34,9 @@ FORMAT = "provis_fast.prepared"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SET_ASIDE = "failed.tsv"
+#: The manifest says within so many bytes what it is of; results have a file of that name too.
+_HEAD = 256
+_FIRST_PART = "part-00000.arrow"
 #: What to do about a data set that is not as it was written.
 RESTORE = "restore it from a copy, or prepare the data set again"
 
@@ -69,7 +73,11 @@ class Manifest(NamedTuple):
 
 def is_prepared(path: Path) -> bool:
     """Whether a folder is a prepared data set, be it a damaged one."""
-    return (path / MANIFEST).is_file() and (path / SET_ASIDE).is_file()
+    try:
+        with open(path / MANIFEST, "rb") as stream:
+            return FORMAT.encode() in stream.read(_HEAD) or (path / _FIRST_PART).is_file()
+    except OSError:
+        return False
 
 
 def count(path: Path) -> int | None:

@@ -3,9 +3,9 @@
 Columns of a part, one row per protein; L is its number of residues:
 
 ======================  ============================================================================
-``record``              int64: number of the record in the input, from 0
+``record``              int64: number of the record in the input, from 1
 ``id``, ``sequence``    text
-``source``              text: name of the file that the record was read from
+``source``, ``line``    text, and int64 or null: where the record was read from
 ``cluster``             text or null
 ``notes``               list of text
 ``residue_numbers``     list of text [L] or null
@@ -34,7 +34,13 @@ import pyarrow as pa
 from provis_fast.errors import InputError
 from provis_fast.proteins.contact_pairs import ContactPairs
 from provis_fast.proteins.prepared_manifest import FORMAT, FORMAT_VERSION, ContactDefinition
-from provis_fast.proteins.record import LazyLabels, Protein
+from provis_fast.proteins.record import (
+    LazyArrays,
+    LazyLabels,
+    LazyValues,
+    Protein,
+    plain_protein,
+)
 
 #: Tells a part from any other Arrow file.
 METADATA = {
@@ -73,10 +79,11 @@ def table_of(records: Sequence[PartRecord]) -> pa.Table:
     """The table of a part."""
     proteins = [record.protein for record in records]
     columns: dict[str, pa.Array] = {
-        "record": pa.array([record.number for record in records], pa.int64()),
+        "record": pa.array([record.number + 1 for record in records], pa.int64()),
         "id": pa.array([protein.id for protein in proteins], pa.string()),
         "sequence": pa.array([protein.sequence for protein in proteins], pa.string()),
         "source": pa.array([_encodable(protein.source) for protein in proteins], pa.string()),
+        "line": pa.array([protein.line for protein in proteins], pa.int64()),
         "cluster": pa.array([protein.cluster for protein in proteins], pa.string()),
         "notes": pa.array([list(protein.notes) or None for protein in proteins], _TEXTS),
         "residue_numbers": pa.array([_listed(p.residue_numbers) for p in proteins], _TEXTS),
@@ -169,9 +176,14 @@ def proteins_of(
     _check_schema(batch.schema, contacts)
     texts = {
         name: batch[name].to_pylist() if name in batch.schema.names else [None] * len(batch)
-        for name in ("id", "sequence", "source", "cluster", "notes", "failed")
+        for name in ("id", "sequence", "source", "line", "cluster", "notes", "failed")
     }
-    numbers = batch["record"].to_numpy(zero_copy_only=False).tolist()
+    numbers = (batch["record"].to_numpy(zero_copy_only=False) - 1).tolist()
+    if set(batch.schema.names) <= _PLAIN and _are_plain(batch):
+        columns = (texts[name] for name in ("id", "sequence", "source", "line"))
+        for number, *plain in zip(numbers, *columns, strict=True):
+            yield number, plain_protein(*plain)
+        return
     slices = {
         name: _Slices(batch[name])
         for name in batch.schema.names
@@ -216,10 +228,34 @@ def proteins_of(
                 texts["id"][row],
                 texts["sequence"][row],
                 source=texts["source"][row] or "",
+                line=texts["line"][row],
                 cluster=texts["cluster"][row],
                 **found,
             ),
         )
+
+
+#: Columns of proteins of which the sequence is all that is known.
+_PLAIN = {"record", "id", "sequence", "source", "line"}
+
+
+def _are_plain(batch: pa.RecordBatch) -> bool:
+    """Whether every row has an id and letters A-Z for a sequence, as `Protein` would check."""
+    for name in ("id", "sequence", "source"):
+        if name not in batch.schema.names or batch[name].null_count:
+            return False
+    for name in ("id", "sequence"):
+        if (np.diff(_text_offsets(batch[name])) == 0).any():
+            return False
+    begin, end = _text_offsets(batch["sequence"])[[0, -1]]
+    letters = np.frombuffer(batch["sequence"].buffers()[2], np.uint8)[begin:end]
+    return bool(len(letters)) and letters.min() >= ord("A") and letters.max() <= ord("Z")
+
+
+def _text_offsets(column: pa.StringArray) -> np.ndarray:
+    """Where each text begins among the letters, and the last one ends; int32 [rows + 1]."""
+    offsets = np.frombuffer(column.buffers()[1], np.int32)
+    return offsets[column.offset : column.offset + len(column) + 1]
 
 
 class _Slices:
@@ -275,10 +311,9 @@ class _Failure:
 
 def _with_failures(
     ready: dict[str, np.ndarray], failed: list[str] | None, kind: str
-) -> dict[str, np.ndarray] | LazyLabels:
-    if failed is None:
-        return ready
-    found = dict(zip(failed[::2], failed[1::2], strict=False))
+) -> dict[str, np.ndarray] | LazyArrays:
+    """Arrays by name, and what could not be computed: it fails when it is asked for."""
+    found = {} if failed is None else dict(zip(failed[::2], failed[1::2], strict=False))
     deferred = {
         name.removeprefix(kind): _Failure(reason)
         for name, reason in found.items()
@@ -286,11 +321,8 @@ def _with_failures(
     }
     if not deferred:
         return ready
-    if kind == "value:":
-        ready = {name: array.astype(np.float64) for name, array in ready.items()}
-    else:
-        ready = {name: array.astype(np.int16) for name, array in ready.items()}
-    return LazyLabels(ready, deferred)
+    lazy, dtype = (LazyLabels, np.int16) if kind == "label:" else (LazyValues, np.float64)
+    return lazy({name: array.astype(dtype) for name, array in ready.items()}, deferred)
 
 
 def _rows_of(flat: np.ndarray, width: int, name: str) -> np.ndarray:
@@ -325,7 +357,7 @@ def _list_types(*types: pa.DataType) -> tuple[pa.DataType, ...]:
 
 
 _TYPES: dict[str, tuple[pa.DataType, ...]] = {
-    "record": (pa.int64(),),
+    **dict.fromkeys(("record", "line"), (pa.int64(),)),
     **dict.fromkeys(("id", "sequence", "source", "cluster", "text"), (pa.string(),)),
     **dict.fromkeys(("notes", "residue_numbers", "failed"), (_TEXTS,)),
     "label": _list_types(pa.int8(), pa.int16()),

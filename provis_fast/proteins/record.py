@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -19,8 +19,8 @@ HELIX, STRAND, TURN, OTHER = range(4)
 UNKNOWN = -1
 
 
-class LazyLabels(Mapping[str, np.ndarray]):
-    """Labels by name, some of them computed when first asked for and then kept.
+class LazyArrays(Mapping[str, np.ndarray]):
+    """Arrays by name, some of them computed when first asked for and then kept.
 
     Secondary structure costs more than all the rest of reading a structure, so it is computed only
     for an analysis that wants it.
@@ -28,20 +28,23 @@ class LazyLabels(Mapping[str, np.ndarray]):
     Parameters
     ----------
     ready : mapping of str to ndarray
-        Labels that are already there.
+        Arrays that are already there.
     deferred : mapping of str to callable
-        Functions without arguments that compute a label array.
+        Functions without arguments that compute an array.
 
     Attributes
     ----------
     protein_id : str
-        For messages; filled in by the `Protein` that the labels belong to.
+        For messages; filled in by the `Protein` that the arrays belong to.
 
     Raises
     ------
     InputError
         By indexing, where a function raises anything.
     """
+
+    #: What the arrays are of a protein, in messages.
+    kind: ClassVar[str]
 
     def __init__(
         self, ready: Mapping[str, np.ndarray], deferred: Mapping[str, Callable[[], np.ndarray]]
@@ -62,7 +65,7 @@ class LazyLabels(Mapping[str, np.ndarray]):
                 except Exception as error:
                     # Whatever it is, it is about this protein, and others can do without it.
                     raise InputError(
-                        f"protein {self.protein_id!r}: labels[{name!r}] cannot be computed: "
+                        f"protein {self.protein_id!r}: {self.kind}[{name!r}] cannot be computed: "
                         f"{type(error).__name__}: {error}; leave out what needs them, or the "
                         "protein"
                     ) from error
@@ -79,7 +82,19 @@ class LazyLabels(Mapping[str, np.ndarray]):
         return len(self._ready.keys() | self._deferred.keys())
 
     def __repr__(self) -> str:
-        return f"LazyLabels({', '.join(self)})"
+        return f"{type(self).__name__}({', '.join(self)})"
+
+
+class LazyLabels(LazyArrays):
+    """Labels by name, some of them computed when first asked for; see `LazyArrays`."""
+
+    kind = "labels"
+
+
+class LazyValues(LazyArrays):
+    """Values by name, some of them computed when first asked for; see `LazyArrays`."""
+
+    kind = "values"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +113,9 @@ class Protein:
         ``author_secondary_structure`` (0 helix, 1 strand, 3 other), and ``binding_site``,
         ``site_record``, ``modification`` (1 yes, 0 no).
     values : mapping of str to ndarray, float64 [L]
-        Real numbers per residue, NaN where unknown.
+        Real numbers per residue, NaN where unknown. Readers of structures fill
+        ``solvent_exposure`` (relative, 0 buried to about 1) and, of predicted ones, ``plddt`` (0 to
+        100).
     ca, cb : ndarray, float32 [L, 3], optional
         C-alpha and C-beta positions in Angstrom, NaN where unresolved. ``cb`` of glycine is its
         C-alpha.
@@ -110,7 +127,9 @@ class Protein:
         Group of related proteins (a family, a sequence cluster) for cluster-robust statistics.
     notes : tuple of str
         What the reader found odd but could live with.
-    text : mapping of str to str
+    line : int, optional
+        Line of the file on which the record begins, counted from 1, where it is a file of lines.
+    text : mapping of str to str, optional
         Columns of a table that are text: one character or one word per residue. What they mean is
         said by the property that reads them (``label:NAME:CLASSES``), which checks them too.
     contacts : ContactPairs, optional
@@ -133,7 +152,8 @@ class Protein:
     source: str = ""
     cluster: str | None = None
     notes: tuple[str, ...] = ()
-    text: Mapping[str, str] = field(default_factory=dict)
+    line: int | None = None
+    text: Mapping[str, str] | None = None
     contacts: ContactPairs | None = None
 
     def __post_init__(self) -> None:
@@ -157,7 +177,7 @@ class Protein:
         else:
             labels = {n: self._label_array(n, a) for n, a in self.labels.items()}
             object.__setattr__(self, "labels", labels)
-        if isinstance(self.values, LazyLabels):
+        if isinstance(self.values, LazyValues):
             self.values.protein_id = self.id
         else:
             values = {n: self._value_array(n, a) for n, a in self.values.items()}
@@ -218,6 +238,24 @@ class Protein:
             f"protein {self.id!r}: {name} must have one entry per residue ({len(self.sequence)}), "
             f"got {length}"
         )
+
+
+def plain_protein(identifier: str, sequence: str, source: str, line: int) -> Protein:
+    """A protein of a reader that has checked id and sequence itself, without labels.
+
+    The constructor's own checks cost ten times what reading a record does.
+    """
+    protein = object.__new__(Protein)
+    attributes = {
+        "id": identifier,
+        "sequence": sequence,
+        "labels": {},
+        "values": {},
+        "source": source,
+        "line": line,
+    }  # the others' defaults are the class's attributes
+    object.__setattr__(protein, "__dict__", attributes)
+    return protein
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,15 +65,18 @@ class ProteinSource:
         each = self._read_records / self._read_files if unknown else 0.0
         return sum(count for count in counts if count is not None) + round(unknown * each)
 
-    def options(self) -> dict[str, Any]:
-        """How the input is read, as far as it was stated; JSON types only."""
-        stated = {name: value for name, value in vars(self._reading).items() if value is not None}
-        return {"unique": self._unique} | stated
-
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, in the order of reading."""
         return tuple(item.path for item in self._inputs if isinstance(item, InputFile))
+
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """How the files are read, for `HeadStatistics.settings`."""
+        options = {"unique": self._unique, **asdict(self._reading)}
+        found = {name: (str(value),) for name, value in options.items() if value is not None}
+        formats = {item.format.name for item in self._inputs if isinstance(item, InputFile)}
+        return found | ({"format": tuple(sorted(formats))} if formats else {})
 
     def __repr__(self) -> str:
         names = [i.name if isinstance(i, InputFile) else i.id for i in self._inputs]
@@ -255,7 +259,7 @@ def load_proteins(
             )
     if not found:
         raise InputError("there are no inputs: give at least one file, folder or Protein")
-    reading = Reading(site_label, id_column, sequence_column)
+    reading = Reading(site_label=site_label, id_column=id_column, sequence_column=sequence_column)
     return ProteinSource(told_apart(found), unique=unique, reading=reading, notes=notes)
 
 

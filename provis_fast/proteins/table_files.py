@@ -76,7 +76,9 @@ def _records(
     if header is None:
         raise InputError("the table is empty: expected a row with the names of the columns", path)
     if header.wrong is not None:
-        raise InputError(f"the names of the columns cannot be read: {header.wrong}", path, header.line)
+        raise InputError(
+            f"the names of the columns cannot be read: {header.wrong}", path, header.line
+        )
     names = [header.cells[0].removeprefix(_UTF8_MARK), *header.cells[1:]]
     if len(names) == 1:
         _check_separator(names[0], separator, path)
