@@ -14,6 +14,7 @@ from provis_fast import storage
 from provis_fast.atomic import cannot_write
 from provis_fast.cli import INTERRUPTED, output
 from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.cli.reading_options import reading_options
 from provis_fast.errors import ArgumentError
 from provis_fast.statistics import HeadStatistics
 
@@ -29,8 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from provis_fast.proteins import load_proteins
 
-    names = ("format", "unique", "site_label", "id_column", "sequence_column")
-    reading = {name: getattr(arguments, name) for name in names}
+    reading = reading_options(arguments)
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     with _room_for_arcs(target, arguments) as arcs:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from provis_fast.cli import OK, SOME_FAILED, output
 from provis_fast.cli.progress import ProgressReport
+from provis_fast.cli.reading_options import reading_options
 from provis_fast.errors import ArgumentError
 
 _SHOWN = 10
@@ -26,7 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError(
             f"--contact-{next(iter(given))}: expected without --no-contacts; leave one of them out"
         )
-    names = ("format", "unique", "site_label", "id_column", "sequence_column")
     with ProgressReport(unit="residues") as progress:
         made = prepare(
             arguments.inputs,
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             records_per_part=arguments.records_per_part or RECORDS_PER_PART,
             overwrite=arguments.overwrite,
             progress=progress,
-            **{name: getattr(arguments, name) for name in names},
+            **reading_options(arguments),
         )
     _explain(made.folder)
     output.say(
