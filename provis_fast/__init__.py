@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provis_fast.errors import ProvisError
     from provis_fast.merging import merge
     from provis_fast.models import load_model
+    from provis_fast.prepare import prepare
     from provis_fast.properties import (
         ClassPair,
         Contact,
@@ -54,6 +55,7 @@ __all__ = [
     "load_result",
     "merge",
     "ops",
+    "prepare",
     "reference",
     "reproduce",
 ]
@@ -73,6 +75,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "attach": ("provis_fast.engine", "attach"),
     "load_model": ("provis_fast.models", "load_model"),
     "load_proteins": ("provis_fast.proteins", "load_proteins"),
+    "prepare": ("provis_fast.prepare", "prepare"),
     "Protein": ("provis_fast.proteins", "Protein"),
     "KeyClass": ("provis_fast.properties", "KeyClass"),
     "QueryClass": ("provis_fast.properties", "QueryClass"),

@@ -14,6 +14,7 @@ from provis_fast import storage
 from provis_fast.atomic import cannot_write
 from provis_fast.cli import INTERRUPTED, output
 from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.cli.reading_options import reading_options
 from provis_fast.errors import ArgumentError
 from provis_fast.statistics import HeadStatistics
 
@@ -29,8 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from provis_fast.proteins import load_proteins
 
-    options = ("format", "unique", "site_label", "a3m_rows", "plddt", "min_plddt")
-    reading = {name: getattr(arguments, name) for name in options}
+    reading = reading_options(arguments)
     inputs = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
     if not inputs:
         raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")

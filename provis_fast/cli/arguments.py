@@ -18,6 +18,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\nTry: {self.prog} --help\n")
 
 
+INPUTS = (
+    'files, folders or patterns ("data/**/*.fa"): FASTA, A3M, PDB, mmCIF, BinaryCIF, UniProt\'s '
+    "downloads, GFF3, ProteinNet, CSV, TSV (all also .gz, .zst), Parquet, Arrow, TAPE LMDB, and "
+    "what prepare has written; @FILE: a list of them; -: standard input (with --format)"
+)
 #: Made by ``provis-fast demo`` and its own: what stands there is replaced.
 DEMO_FOLDER = "provis_fast_demo"
 REPRODUCTION_FOLDER = "provis_fast_reproduction"
@@ -34,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_analyze(commands)
+    _add_prepare(commands)
     _add_merge(commands)
     _add_reproduce(commands)
     _add_doctor(commands)
@@ -197,9 +203,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
-        help='files, folders or patterns ("data/**/*.fa"): FASTA, A3M, PDB, mmCIF, ProteinNet, '
-        "UniProt's downloads, GFF3 (all also .gz, .zst), TAPE LMDB; @FILE: a list of them; "
-        "-: standard input (with --format)",
+        help=INPUTS,
     )
     _add_out(analyze)
     what = analyze.add_argument_group("what is computed")
@@ -208,7 +212,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         type=names,
         default=("amino_acid",),
         metavar="NAME,...",
-        help="such as amino_acid,secondary_structure,contact,binding_site,modification "
+        help="such as amino_acid,secondary_structure,contact,binding_site,modification, or columns "
+        "of a table: label:NAME (1, 0), label:NAME:HEC, label:NAME:helix/coil, value:NAME "
         "(default: amino_acid)",
     )
     what.add_argument(
@@ -251,7 +256,21 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         help="with --compat: files or folders of the corpus whose background is taken (default: "
         "the analysed proteins)",
     )
-    contact = analyze.add_argument_group("contacts")
+    add_contact(analyze.add_argument_group("contacts"))
+    reading = analyze.add_argument_group("input")
+    reading.add_argument(
+        "--max-length",
+        type=positive,
+        metavar="N",
+        help="cut longer proteins after N residues (default: those too long for the model are "
+        "skipped)",
+    )
+    add_reading(reading)
+    _add_running(analyze)
+
+
+def add_contact(contact: argparse._ArgumentGroup) -> None:
+    """Options that define a contact."""
     contact.add_argument("--contact-atom", choices=("CA", "CB"), help="default: CA")
     contact.add_argument("--contact-cutoff", type=distance, metavar="ANGSTROM", help="default: 8")
     contact.add_argument(
@@ -260,7 +279,10 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="least distance along the chain (default: 6)",
     )
-    reading = analyze.add_argument_group("input")
+
+
+def add_reading(reading: argparse._ArgumentGroup) -> None:
+    """Options of `provis_fast.load_proteins`."""
     reading.add_argument(
         "--inputs-from",
         action="append",
@@ -272,13 +294,6 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "--a3m-rows",
         choices=("query", "all"),
         help="which rows of A3M alignments are proteins (default: query)",
-    )
-    reading.add_argument(
-        "--max-length",
-        type=positive,
-        metavar="N",
-        help="cut longer proteins after N residues (default: those too long for the model are "
-        "skipped)",
     )
     reading.add_argument(
         "--unique",
@@ -310,7 +325,20 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="residues of predicted structures below it count as unresolved (default: 70)",
     )
-    _add_running(analyze)
+    reading.add_argument(
+        "--id-column", metavar="NAME", help="column of a table that has the ids (default: id)"
+    )
+    reading.add_argument(
+        "--sequence-column",
+        metavar="NAME",
+        help="column of a table that has the sequences (default: sequence)",
+    )
+
+
+def _add_prepare(commands: argparse._SubParsersAction) -> None:
+    from provis_fast.cli import prepare_arguments
+
+    prepare_arguments.add(commands)
 
 
 def _add_running(command: argparse.ArgumentParser) -> None:

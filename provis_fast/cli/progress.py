@@ -21,9 +21,12 @@ class ProgressReport:
     ----------
     stream : text stream, optional
         Default stderr.
+    unit : str
+        What is counted beside proteins.
     """
 
-    def __init__(self, stream: TextIO | None = None):
+    def __init__(self, stream: TextIO | None = None, unit: str = "tokens"):
+        self._unit = unit
         self._stream = sys.stderr if stream is None else stream
         self._is_terminal = self._stream.isatty()
         self._start = time.monotonic()
@@ -77,7 +80,7 @@ class ProgressReport:
 
     def _text(self, proteins: int, tokens: int, total: int | None, seconds: float) -> str:
         seconds = max(seconds, 1e-9)
-        rates = f"{proteins / seconds:,.1f} proteins/s, {tokens / seconds:,.0f} tokens/s"
+        rates = f"{proteins / seconds:,.1f} proteins/s, {tokens / seconds:,.0f} {self._unit}/s"
         if not total:
             return f"{proteins:,} proteins, {rates}"
         share = min(proteins / total, 1.0)

@@ -6,6 +6,7 @@ from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAci
 from provis_fast.properties.annotations import Annotation, AnnotationQuery
 from provis_fast.properties.base import Property
 from provis_fast.properties.batch import build_batch, encode_protein
+from provis_fast.properties.columns import ColumnLabel, ColumnValue
 from provis_fast.properties.contact import Contact
 from provis_fast.properties.custom import ClassPair, KeyClass, KeyValue, Pair, QueryClass
 from provis_fast.properties.registry import REGISTRY, resolve
@@ -19,6 +20,8 @@ __all__ = [
     "Annotation",
     "AnnotationQuery",
     "ClassPair",
+    "ColumnLabel",
+    "ColumnValue",
     "Contact",
     "KeyClass",
     "KeyValue",

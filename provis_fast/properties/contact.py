@@ -9,7 +9,8 @@ import numpy as np
 from provis_fast._kernels import _C
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.properties.base import PairProperty
-from provis_fast.properties.pairs import PackedPairs, PairLayout, PairRows
+from provis_fast.properties.listed_contacts import listed_rows
+from provis_fast.properties.pairs import PackedPairs, PairLayout, PairRows, pack_rows
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
@@ -60,6 +61,8 @@ class Contact(PairProperty):
 
         In NumPy, for whoever wants to look at a map: an analysis uses `pack`, which decides alike.
         """
+        if (listed := listed_rows(self, protein)) is not None:
+            return listed
         n = len(protein)
         position = self._position(protein)
         resolved = np.isfinite(position).all(axis=1)
@@ -78,6 +81,8 @@ class Contact(PairProperty):
 
     def pack(self, protein: Protein, layout: PairLayout) -> PackedPairs:
         """Bitmaps for the kernels, and the background, by neighbour search in compiled code."""
+        if (listed := listed_rows(self, protein)) is not None:
+            return pack_rows(listed, layout)
         position = np.ascontiguousarray(self._position(protein), dtype=np.float32)
         tokens = np.ascontiguousarray(layout.tokens, dtype=np.int64)
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() < layout.n_tokens:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from provis_fast.errors import ArgumentError
-from provis_fast.properties import annotations, physicochemical, residue_values
+from provis_fast.properties import annotations, columns, physicochemical, residue_values
 from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAcidQuery
 from provis_fast.properties.base import Property
 from provis_fast.properties.contact import Contact
@@ -135,7 +135,8 @@ def resolve(properties: str | Property | Iterable[str | Property]) -> tuple[Prop
     Parameters
     ----------
     properties : str, Property, or iterable of both
-        Names of `REGISTRY`, or properties as they are. May be empty: arcs alone are counted then.
+        Names of `REGISTRY`, names of columns (`provis_fast.properties.columns`), or properties as
+        they are. May be empty: arcs alone are counted then.
 
     Returns
     -------
@@ -157,12 +158,15 @@ def resolve(properties: str | Property | Iterable[str | Property]) -> tuple[Prop
         )
     found: list[Property] = []
     for entry in properties:
+        if isinstance(entry, str) and columns.is_column(entry):
+            entry = columns.from_name(entry)
         if isinstance(entry, str):
             if entry not in REGISTRY:
                 near = difflib.get_close_matches(entry, REGISTRY, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ArgumentError(
-                    f"properties: expected one of {', '.join(REGISTRY)}, got {entry!r}{hint}"
+                    f"properties: expected one of {', '.join(REGISTRY)}, label:NAME or value:NAME, "
+                    f"got {entry!r}{hint}"
                 )
             entry = REGISTRY[entry]()
         if not isinstance(entry, Property):

@@ -43,12 +43,16 @@ class Reading:
         Which structures have pLDDT: those that say so, all but experimental ones, none.
     min_plddt : float
         Residues of predicted structures below it count as unresolved.
+    id_column, sequence_column : str, optional
+        Columns of tables that have the ids and the sequences; see `provis_fast.proteins.columns`.
     """
 
     site_label: str | None = None
     a3m_rows: A3MRows = "query"
     plddt: Literal["auto", "b_factor", "none"] = "auto"
     min_plddt: float = 70.0
+    id_column: str | None = None
+    sequence_column: str | None = None
 
 
 #: Reads one file, as a stream: called with the path, its name in messages, and how to read.
@@ -79,6 +83,8 @@ class Format:
         A file is one entry, and its records are chains: equal sequences are analysed once.
     companion : callable, optional
         The other file that the reader opens for one of this format, None where there is none.
+    general : bool
+        The suffix says little: a file that begins as another format does is of that one.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Format:
     compressible: bool = True
     one_entry: bool = False
     companion: Callable[[Path], Path | None] | None = None
+    general: bool = False
 
     def read(self, path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
         """Records of one file."""
@@ -147,6 +154,22 @@ BUILT_IN = (
         begins=_begins("gff3"),
         companion=lambda path: _reader(f"{_READERS}.gff3:companion")(path),
     ),
+    Format("csv", (".csv",), f"{_READERS}.table_files:read_csv", general=True),
+    Format("tsv", (".tsv",), f"{_READERS}.table_files:read_tsv", general=True),
+    Format(
+        "parquet",
+        (".parquet",),
+        f"{_READERS}.arrow_files:read_parquet",
+        begins=lambda head: head.startswith(b"PAR1"),
+        compressible=False,
+    ),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".arrows"),
+        f"{_READERS}.arrow_files:read_arrow",
+        begins=lambda head: head.startswith(b"ARROW1"),
+    ),
+    Format("prepared", (), f"{_READERS}.prepared:read", compressible=False),
 )
 
 

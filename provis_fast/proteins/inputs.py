@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from provis_fast.errors import InputError
+from provis_fast.proteins import prepared_manifest as prepared
 from provis_fast.proteins.formats import Format, formats, suffixes
 from provis_fast.proteins.opening import bounded_lines, first_bytes, without_compression
 from provis_fast.proteins.record import Protein
@@ -84,7 +85,7 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
             return _matching(path, file_format, notes)
         raise InputError("no such file or folder", path)
     _check_regular(path)
-    if path.is_dir() and not _is_lmdb_folder(path):
+    if path.is_dir() and not _is_one_input(path):
         found = _of_a_known_kind(
             list(_walk(path)), path, str(path.name or path), file_format, notes
         )
@@ -103,6 +104,8 @@ def find(path: Path, file_format: Format | None, notes: list[str]) -> list[Input
             "format= (--format)",
             path,
         )
+    if kind.name == "prepared":
+        notes.extend(prepared.notes(path))
     return [InputFile(path, kind, path.name)]
 
 
@@ -149,13 +152,13 @@ def _matching(pattern: Path, file_format: Format | None, notes: list[str]) -> li
     found = sorted({Path(name) for name in glob.iglob(str(pattern), recursive=True)})
     if not found:
         raise InputError("no file fits this pattern; check its spelling and the folder", pattern)
-    folders = [path for path in found if path.is_dir() and not _is_lmdb_folder(path)]
+    folders = [path for path in found if path.is_dir() and not _is_one_input(path)]
     if folders and "**" not in pattern.parts:
         notes.append(
             f"{pattern}: {len(folders):,} folder(s) that fit are not searched; write ** for that"
         )
-    # What lies in the folder of an LMDB is not a file of its own.
-    files = [path for path in found if path not in folders and not _is_lmdb_folder(path.parent)]
+    # What lies in the folder of an LMDB or a prepared data set is not a file of its own.
+    files = [path for path in found if path not in folders and not _is_one_input(path.parent)]
     plain = list(pattern.parts[:-1])
     while any(glob.has_magic(part) for part in plain):
         plain.pop()
@@ -191,6 +194,9 @@ def _of_a_known_kind(
     for item in [item for item in files if item.path in read_along]:
         files.remove(item)
         notes.append(f"{item.name}: not read apart, but with {read_along[item.path]}")
+    for item in files:
+        if item.format.name == "prepared":
+            notes.extend(prepared.notes(item.path))
     return files
 
 
@@ -243,19 +249,20 @@ def _check_regular(path: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files and LMDB folders in sorted order; hidden ones and other folders' links not."""
+    """Yield files and data sets in sorted order; hidden ones and other folders' links not."""
     for entry in sorted(folder.iterdir(), key=lambda p: p.name):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not _is_lmdb_folder(entry):
+        if entry.is_dir() and not _is_one_input(entry):
             if not entry.is_symlink():
                 yield from _walk(entry)
         else:
             yield entry
 
 
-def _is_lmdb_folder(path: Path) -> bool:
-    return (path / "data.mdb").is_file()
+def _is_one_input(path: Path) -> bool:
+    """Whether a folder is a data set as a whole."""
+    return (path / "data.mdb").is_file() or prepared.is_prepared(path)
 
 
 def _format_of(path: Path, file_format: Format | None) -> Format | None:
@@ -265,14 +272,14 @@ def _format_of(path: Path, file_format: Format | None) -> Format | None:
     told by how they begin.
     """
     if path.is_dir():
-        known: Format | None = formats()["tape"]
+        known: Format | None = formats()["prepared" if prepared.is_prepared(path) else "tape"]
     else:
         name = without_compression(path.name.lower())
         known = suffixes().get(Path(name).suffix)
         if known is not None and not known.compressible and name != path.name.lower():
             known = None  # it is mapped into memory, and cannot be compressed
-        if known is None and path.is_file():
+        if (known is None or known.general) and path.is_file():
             head = first_bytes(path)
             told = (one for one in formats().values() if one.begins and one.begins(head))
-            known = next(told, None)
+            known = next(told, known)
     return known if file_format in (None, known) else None

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from provis_fast.errors import InputError
+from provis_fast.proteins.contact_pairs import ContactPairs
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 #: Classes of the label "secondary_structure"; a label is an index into this tuple, or -1. Four
@@ -59,6 +60,8 @@ class LazyArrays(Mapping[str, np.ndarray]):
                 # Two threads may both compute it: the same result twice, and no lock to pickle.
                 try:
                     self._ready[name] = make()
+                except InputError:  # says all that there is to say
+                    raise
                 except Exception as error:
                     # Whatever it is, it is about this protein, and others can do without it.
                     raise InputError(
@@ -127,6 +130,11 @@ class Protein:
         What the reader found odd but could live with.
     line : int, optional
         Line of the file on which the record begins, counted from 1, where it is a file of lines.
+    text : mapping of str to str, optional
+        Columns of a table that are text: one character or one word per residue. What they mean is
+        said by the property that reads them (``label:NAME:CLASSES``), which checks them too.
+    contacts : ContactPairs, optional
+        Contacts by one definition, where they were found beforehand (`provis_fast.prepare`).
 
     Raises
     ------
@@ -146,6 +154,8 @@ class Protein:
     cluster: str | None = None
     notes: tuple[str, ...] = ()
     line: int | None = None
+    text: Mapping[str, str] | None = None
+    contacts: ContactPairs | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
@@ -181,6 +191,8 @@ class Protein:
                 object.__setattr__(self, name, xyz)
         if self.residue_numbers is not None and len(self.residue_numbers) != len(sequence):
             self._wrong_length("residue_numbers", len(self.residue_numbers))
+        if self.contacts is not None:
+            self.contacts.check(self.id, len(sequence))
 
     def __len__(self) -> int:
         """Return the number of residues."""

@@ -6,10 +6,12 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from provis_fast.errors import ArgumentError, InputError
+from provis_fast.proteins import prepared_manifest as prepared
 from provis_fast.proteins.duplicates import Duplicates
 from provis_fast.proteins.formats import A3MRows, Format, Reading, formats
 from provis_fast.proteins.inputs import InputFile, find, listed, told_apart
@@ -68,6 +70,14 @@ class ProteinSource:
     def files(self) -> tuple[Path, ...]:
         """The files, in the order of reading."""
         return tuple(item.path for item in self._inputs if isinstance(item, InputFile))
+
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """How the files are read, for `HeadStatistics.settings`."""
+        options = {"unique": self._unique, **asdict(self._reading)}
+        found = {name: (str(value),) for name, value in options.items() if value is not None}
+        formats = {item.format.name for item in self._inputs if isinstance(item, InputFile)}
+        return found | ({"format": tuple(sorted(formats))} if formats else {})
 
     def __repr__(self) -> str:
         names = [i.name if isinstance(i, InputFile) else i.id for i in self._inputs]
@@ -180,6 +190,8 @@ def load_proteins(
     a3m_rows: A3MRows | None = None,
     plddt: Literal["auto", "b_factor", "none"] = "auto",
     min_plddt: float = 70.0,
+    id_column: str | None = None,
+    sequence_column: str | None = None,
 ) -> ProteinSource:
     """Name the proteins to analyse; files are read later, record by record.
 
@@ -187,19 +199,21 @@ def load_proteins(
     ----------
     inputs : path, or iterable of paths and Protein objects
         An iterable is gone through at once, and its Protein objects are kept in memory.
-        Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent),
-        mmCIF (.cif .mmcif) and BinaryCIF (.bcif), each also compressed (.gz, .zst); TAPE data sets (.lmdb, a file or a
-        folder with data.mdb); ProteinNet text files (.proteinnet, or any other suffix or none: told
-        by their first line); flat files, XML, JSON and TSV of UniProt (told by how they begin);
-        GFF3 of proteins (.gff3 .gff). Folders are searched with their sub-folders, in sorted order;
-        so are patterns ("data/*.fa.gz", "data/**/*.pdb"). "@FILE" stands for the inputs that FILE
-        names, one a line, relative to its folder, "#" before a comment. "-" is standard input,
+        Regular files: FASTA (.fa .fas .fasta .faa), A3M alignments (.a3m), PDB (.pdb .ent), mmCIF
+        (.cif .mmcif) and BinaryCIF (.bcif), each also compressed (.gz, .zst); TAPE data sets
+        (.lmdb, a file or a folder with data.mdb); ProteinNet text files (.proteinnet, or any other
+        suffix or none: told by their first line); flat files, XML, JSON and TSV of UniProt (told by
+        how they begin); GFF3 of proteins (.gff3 .gff); tables of one protein per row (.csv, .tsv,
+        .parquet, .arrow, .feather, .arrows; see `provis_fast.proteins.columns`); prepared data sets
+        (folders that `prepare` has written). Folders are searched with their sub-folders, in sorted
+        order; so are patterns ("data/*.fa.gz", "data/**/*.pdb"). "@FILE" stands for the inputs that
+        FILE names, one a line, relative to its folder, "#" before a comment. "-" is standard input,
         which is copied to a temporary file at once; its `format` must be given.
     format : str, optional
         Format of all files, one of `provis_fast.proteins.formats.formats()`: "fasta", "a3m", "pdb",
-        "mmcif", "binarycif", "tape", "proteinnet", "uniprot", "uniprot-xml", "uniprot-json", "uniprot-tsv",
-        "gff3", ... and those of other packages. By default it is told from each file's name, or
-        from how it begins.
+        "mmcif", "binarycif", "tape", "proteinnet", "uniprot", "uniprot-xml", "uniprot-json",
+        "uniprot-tsv", "gff3", "csv", "parquet", ... and those of other packages. By default it is
+        told from each file's name, or from how it begins.
     unique : {"auto", "sequence", "none"}
         "sequence": of several records of one file (chains of one entry) with the same sequence only
         the first is analysed. "auto" does so for structures alone.
@@ -214,6 +228,8 @@ def load_proteins(
         determined by experiment, for other programs that write pLDDT as B-factors. "none": none.
     min_plddt : float
         Residues of predicted structures whose pLDDT is below it count as unresolved, 0 to 100.
+    id_column, sequence_column : str, optional
+        Columns of tables that have the ids and the sequences, where their names do not tell.
 
     Returns
     -------
@@ -279,6 +295,8 @@ def load_proteins(
         a3m_rows=a3m_rows or "query",
         plddt=plddt,
         min_plddt=float(min_plddt),
+        id_column=id_column,
+        sequence_column=sequence_column,
     )
     return ProteinSource(told_apart(found), unique=unique, reading=reading, notes=notes)
 
@@ -301,6 +319,8 @@ def _named(path: Path, chosen: Format | None, notes: list[str]) -> Iterator[Inpu
 
 def _digest(item: InputFile) -> tuple[dict[str, Any], int | None]:
     """What identifies a file, and how many records it has where that is cheap to tell."""
+    if item.format.name == "prepared":
+        return prepared.digest(item.path, item.name), prepared.count(item.path)
     path = data_file(item.path)
     by_line = item.format.record_start is not None and not is_compressed(path)
     first_line = b"\n" + (item.format.record_start or b"")
