@@ -4,8 +4,9 @@
 
 The text is made here: records of about 350 residues in lines of 60, headers of about 90 characters.
 Speeds are in 10^6 bytes of text (decompressed) a second of processor time, all on one thread and
-with the files in the page cache; contenders take turns, and medians over the rounds are kept. Other readers (Biopython's SimpleFastaParser, pyfastx, pysam) hand
-out strings and check nothing; those that are not installed are left out.
+with the files in the page cache; contenders take turns, and medians over the rounds are kept. Other
+readers (Biopython's SimpleFastaParser, pyfastx, pysam) hand out strings and check nothing; those
+that are not installed are left out.
 """
 
 from __future__ import annotations
