@@ -146,3 +146,24 @@ def test_a_file_called_minus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-").write_text(">p\nMKV\n")
     assert ids("-", format="fasta") == ["p"]
+
+
+def test_the_command_line_hands_inputs_on(monkeypatch, data, tmp_path, capsys):
+    from provis_fast import cli
+    from provis_fast.cli import analyze
+
+    class Seen(Exception):
+        pass
+
+    def stop(model, proteins, *arguments, **options):
+        raise Seen([(p.id, len(p)) for p in proteins])
+
+    monkeypatch.setattr(analyze, "analyse", stop)
+    (tmp_path / "list.txt").write_text("data/b.fa\n")
+    (tmp_path / "x.a3m").write_text(">x1\nMKV\n>hit\nM-V\n")
+    command = ["analyze", "tiny", str(tmp_path / "x.a3m"), "--out", str(tmp_path / "out")]
+    with pytest.raises(Seen) as seen:
+        cli.main([*command, "--inputs-from", str(tmp_path / "list.txt"), "--a3m-rows", "all"])
+    assert seen.value.args[0] == [("x1", 3), ("x1/hit", 2), ("b", 3)]
+    assert cli.main(["analyze", "tiny", "--out", str(tmp_path / "out")]) == 2
+    assert "INPUT: expected a file or folder" in capsys.readouterr().err

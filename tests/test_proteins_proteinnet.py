@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from provis_fast.errors import InputError
-from provis_fast.proteins import Protein, SetAside, load_proteins
+from provis_fast.proteins import Protein, SetAside, limits, load_proteins
 from provis_fast.proteins.proteinnet import count_proteinnet
 
 #: Picometres; N, CA, C of each of five residues along x.
@@ -172,3 +172,18 @@ def test_records_are_counted(tmp_path):
     assert operator.length_hint(source) == 31 == len(list(source.records()))
     with pytest.raises(InputError, match="cannot be read"):
         count_proteinnet(tmp_path / "missing")
+
+
+def test_limits_of_a_record(tmp_path, monkeypatch):
+    small, large = record_text("small"), record_text("large") + "[EXTRA]\n" + "1 2\n" * 2000
+    endless = "[ID]\nendless\n[PRIMARY]\n" + "M" * 9000 + "\n"
+    path = write(tmp_path / "a.proteinnet", small + large + endless + record_text("last"))
+    monkeypatch.setattr(limits, "MAX_RECORD_BYTES", 4000)
+    first, second, third, last = load_proteins(path).records()
+    assert (first.id, second.id, third.id, last.id) == ("small", "large", "endless", "last")
+    for record in (second, third):
+        assert record.status == "failed"
+    assert "EXTRA" in second.reason or "at most 4,000 bytes" in second.reason
+    monkeypatch.setattr(limits, "MAX_RESIDUES", len(first) - 1)
+    found = next(load_proteins(path).records())
+    assert found.status == "failed" and "residues, got" in found.reason

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from provis_fast.errors import InputError
-from provis_fast.proteins import SetAside, load_proteins, plain_pickle
+from provis_fast.proteins import SetAside, limits, load_proteins, plain_pickle
 
 lmdb = pytest.importorskip("lmdb")
 
@@ -115,6 +115,14 @@ def test_a_bad_record_is_set_aside_and_the_rest_read(tmp_path, record, said):
     assert isinstance(bad, SetAside) and bad.status == "failed"
     assert bad.id == (record.get("id", "1") if isinstance(record, dict) else "record 1")
     assert said in bad.reason
+
+
+def test_too_many_residues(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_RESIDUES", 5)
+    records = [site_record(), {"id": "q", "primary": "MKVLAG"}]
+    good, bad = load_proteins(write_lmdb(tmp_path / "a.lmdb", records)).records()
+    assert len(good) == 5 and (bad.id, bad.status) == ("q", "failed")
+    assert "at most 5 residues, got 6" in bad.reason
 
 
 def test_a_missing_record_is_reported(tmp_path):

@@ -28,8 +28,9 @@ from typing import BinaryIO
 import numpy as np
 
 from provis_fast.errors import InputError
+from provis_fast.proteins import limits
 from provis_fast.proteins.formats import Reading
-from provis_fast.proteins.opening import open_text
+from provis_fast.proteins.opening import bounded_lines, open_text
 from provis_fast.proteins.record import HELIX, OTHER, STRAND, TURN, UNKNOWN, Protein, SetAside
 
 #: What a file of this format begins with.
@@ -57,7 +58,7 @@ def count_proteinnet(path: Path) -> int:
     count = 0
     try:
         with open_text(path) as stream:
-            for line in stream:
+            for line, _ in bounded_lines(stream):
                 count += line.strip() == FIRST_SECTION
     except (OSError, EOFError, zlib.error) as error:
         damaged = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
@@ -72,7 +73,7 @@ def read(path: Path, source: str, reading: Reading | None = None) -> Iterator[Pr
     Parameters
     ----------
     path : Path
-        The file; compressed (gzip) or not, whatever its name.
+        The file; compressed or not, whatever its name.
     source : str
         What to call the file in records.
     reading : Reading, optional
@@ -101,21 +102,26 @@ def _records(
 ) -> Iterator[tuple[list[tuple[str, _Section]], str | None]]:
     """Sections of each record in order, and why the file ends within it, if it does."""
     sections: list[tuple[str, _Section]] = []
-    number = 0
+    number = size = 0
     try:
-        for number, line in enumerate(stream, start=1):
+        for number, (line, whole) in enumerate(bounded_lines(stream), start=1):
+            size += len(line)
+            if not whole:
+                size = limits.MAX_RECORD_BYTES + 1
             line = line.strip()
             if not line:
                 continue
             if line == FIRST_SECTION and sections:
-                yield sections, None
-                sections = []
+                yield sections, _too_large(size - len(FIRST_SECTION) - 1)
+                sections, size = [], len(FIRST_SECTION) + 1
             elif line != FIRST_SECTION and not sections:
                 raise InputError(
                     f"not ProteinNet: expected a first line [ID], got {line[:40]!r}", path, number
                 )
             if line.startswith(b"["):
                 sections.append((line[:40].decode("utf-8", "replace"), (number, [])))
+            elif size > limits.MAX_RECORD_BYTES:
+                sections[-1][1][1].clear()  # it is set aside, and what it has is not kept
             elif sections[-1][0] != "[EVOLUTIONARY]":  # of no use here, and most of the file
                 sections[-1][1][1].append((number, line))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -125,7 +131,16 @@ def _records(
         return
     if not sections:
         raise InputError("the file has no ProteinNet record: it is empty", path)
-    yield sections, None
+    yield sections, _too_large(size)
+
+
+def _too_large(size: int) -> str | None:
+    if size <= limits.MAX_RECORD_BYTES:
+        return None
+    return (
+        f"expected a record of at most {limits.MAX_RECORD_BYTES:,} bytes, got more; is a line [ID] "
+        "missing?"
+    )
 
 
 class _DamagedError(Exception):
@@ -170,6 +185,10 @@ def _protein(identifier: str, found: dict[str, _Section], source: str) -> Protei
             line, f"[PRIMARY]: expected one letter per residue, got {content[:60]!r}"
         )
     n = len(sequence)
+    if n > limits.MAX_RESIDUES:
+        raise _DamagedError(
+            line, f"expected a protein of at most {limits.MAX_RESIDUES:,} residues, got {n:,}"
+        )
     valid = None
     if "[MASK]" in found:
         mask = _letters("[MASK]", found, n, "+-", "residue is known (+) or not (-)")

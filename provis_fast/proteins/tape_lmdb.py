@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from provis_fast.errors import InputError
-from provis_fast.proteins import plain_pickle
+from provis_fast.proteins import limits, plain_pickle
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.record import OTHER, UNKNOWN, Protein, SetAside
 
@@ -158,6 +158,10 @@ def _protein(identifier: str, record: Mapping[str, Any], source: str, site_label
     if "primary" not in record:
         raise InputError(f"the key 'primary' is missing; keys: {sorted(map(str, record))}")
     sequence = _text(record["primary"])
+    if len(sequence) > limits.MAX_RESIDUES:
+        raise InputError(
+            f"expected a protein of at most {limits.MAX_RESIDUES:,} residues, got {len(sequence):,}"
+        )
     labels: dict[str, np.ndarray] = {}
     notes: list[str] = []
     mask = _per_residue(record, "valid_mask", sequence)
