@@ -222,7 +222,7 @@ def test_interrupted_the_background_is_that_of_its_corpus_or_none(model):
 
 
 def test_every_property_but_values_can_be_asked_for(model):
-    values = {"hydrophobicity", "charge", "volume"}
+    values = {"hydrophobicity", "charge", "volume", "solvent_exposure", "plddt"}
     names = [name for name in REGISTRY if name not in values]
     result = pf.analyze(model, analysis_cases.random_proteins([40]), names, compat="provis")
     assert [spec.name for spec in result.properties] == names
