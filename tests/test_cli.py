@@ -19,6 +19,7 @@ from test_cli_progress import FullDisk
 from provis_fast import storage
 from provis_fast.cli import arguments, main
 from provis_fast.errors import InputError
+from provis_fast.record_log import Remark
 
 
 @pytest.fixture
@@ -52,7 +53,10 @@ def engine(monkeypatch):
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
 
-    stand_in("provis_fast.engine", analyze=analyze)
+    def describe(model, proteins, properties, threshold, **options):
+        return state.result.copy()
+
+    stand_in("provis_fast.engine", analyze=analyze, describe=describe)
     stand_in("provis_fast.models", load_model=lambda name, **_: SimpleNamespace(n_layers=4))
     return state
 
@@ -256,12 +260,13 @@ def test_what_concerns_all_numbers_is_said_first(engine, fasta, tmp_path, capsys
     total = result.totals["background_den"]
     total.hi[2], total.lo[2] = 0, 0
     for number in range(20):
-        result.note(f"p{number}: cut from 900 to 510 residues")
-    result.note("contact: known for no residue of any analysed protein")
+        result.note(Remark(number, f"p{number}", "noted", "cut from 900 to 510 residues"))
     assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     notes = [line for line in printed.err.splitlines() if line.startswith("note")]
     assert notes[0] == "note: contact: known for no residue of any analysed protein"
+    assert notes[1] == "note: p0: cut from 900 to 510 residues" and len(notes) == 10
+    assert f"11 more notes: see {tmp_path / 'out' / 'failed.tsv'}" in printed.err
     assert re.search(r"contact +- +unknown in this input", printed.out)
 
 
@@ -296,8 +301,9 @@ def test_a_table_that_cannot_be_printed_changes_no_status(engine, fasta, tmp_pat
     assert f"the result is in {tmp_path / 'out'}" in errors.getvalue()
     assert storage.load(tmp_path / "out").equals(engine.result)
     monkeypatch.setattr(sys, "stderr", FullDisk())
-    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "again")]) == 0
-    assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "again")]) == 2
+    for _ in range(2):  # the second time the result is there already
+        assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "again")]) == 0
+    assert len(engine.calls) == 2
 
 
 def test_a_result_that_came_meanwhile_is_left_alone(engine, fasta, tmp_path, capsys, monkeypatch):

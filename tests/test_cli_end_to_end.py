@@ -130,11 +130,17 @@ def test_nothing_usable_leaves_no_result(model, tmp_path, capsys):
     assert "failed: odd (in.fasta:2): " in printed
 
 
-def test_notes_about_proteins_end_up_in_the_manifest(model, tmp_path):
+def test_notes_about_proteins_end_up_in_the_files(model, tmp_path):
     fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=">gapped\nACD--EF\n")
     assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out")]) == 0
-    notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
-    assert "gapped: 2 gap characters of an alignment were dropped" in notes
+    reason = "2 gap characters of an alignment were dropped"
+    proteins = json.loads((tmp_path / "out" / "manifest.json").read_text())["proteins"]
+    (note,) = proteins["notes"]
+    assert (note["record"], note["id"], note["reason"]) == (7, "gapped", reason)
+    assert proteins["noted"] == 1
+    _, line = (tmp_path / "out" / "failed.tsv").read_text().splitlines()
+    assert line.split("\t") == ["7", "gapped", "noted", "in.fasta", "", reason]
+    assert f"gapped: {reason}" in storage.load(tmp_path / "out").notes
 
 
 def test_entropy_and_the_background_of_another_corpus(model, tmp_path):
@@ -164,7 +170,7 @@ def test_a_missing_model_is_named(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_keeps_a_partial_result(model, tmp_path, number):
+def test_an_interruption_keeps_a_partial_result(model, tmp_path, capsys, number):
     fasta = _write_fasta(tmp_path / "in.fasta", 5, n=20000)
     command = [sys.executable, "-m", "provis_fast", "analyze", str(model), fasta]
     command += ["--out", str(tmp_path / "out"), "--batch-tokens", "130", "--threads", "1"]
@@ -185,6 +191,12 @@ def test_an_interruption_keeps_a_partial_result(model, tmp_path, number):
     result = storage.load(tmp_path / "out.partial", allow_partial=True)
     assert 0 < result.analysed < 20000 and not result.complete
     assert not (tmp_path / "out").exists()
-    # What was kept is not in the way of the next one unasked.
-    assert main(command[3:]) == 2
+    # What was kept does not give way to another run unasked.
+    assert main([*command[3:], "--threshold", "0.5"]) == 2
+    printed = capsys.readouterr().err
+    assert (
+        "the checkpoint of another run, which differs in\n  threshold: [0.3] there, [0.5] now"
+        in (printed)
+    )
+    assert "--no-resume" in printed
     assert storage.load(tmp_path / "out.partial", allow_partial=True).equals(result)
