@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
-from provis_fast.analysis_run import AnalysisRun, ProgressCallback
+from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError
+from provis_fast.events import EventCallback
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.plan import PackPlanner
@@ -26,6 +27,8 @@ from provis_fast.proteins import Protein, load_proteins
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
 from provis_fast.threads import MAX_THREADS, thread_count
+from provis_fast.trace import traced
+from provis_fast.watch import ProgressCallback, Watch
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -68,7 +71,10 @@ def analyze(
     background: ProteinSource | Iterable[Protein] | str | PathLike[str] | None = None,
     threads: int | None = None,
     arcs: str | PathLike[str] | None = None,
+    readers: int | None = None,
     progress: ProgressCallback | None = None,
+    events: EventCallback | None = None,
+    profile: str | PathLike[str] | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
 
@@ -107,10 +113,19 @@ def analyze(
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
+    readers : int, optional
+        Processes that read the input, in its order, while the model runs; 0 reads in a thread of
+        this one. The result is the same. Default: 0, or, for many structures, one for every four
+        cores (`provis_fast.proteins.reading_ahead`).
     progress : callable, optional
         Called after every pack, and where records were set aside, with the proteins done (those set
         aside included), the tokens done, and the proteins altogether: counted, estimated from the
         files read so far, or None.
+    events : callable, optional
+        Called with what happens, as it happens; see `provis_fast.events`.
+    profile : str or path, optional
+        Write the stages of the analysis, thread by thread, into this file as a Chrome trace
+        (`provis_fast.trace`), however the analysis ends.
 
     Returns
     -------
@@ -130,7 +145,7 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs cannot be written.
+        The file of arcs, or that of the profile, cannot be written.
     """
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
@@ -139,6 +154,8 @@ def analyze(
     batch_tokens = _check_count("batch_tokens", batch_tokens)
     max_length = _check_count("max_length", max_length)
     threads = _check_count("threads", threads, MAX_THREADS)
+    if readers is not None:
+        readers = check_integer("readers", readers, 0)
     if not isinstance(model, Model):
         model = load_model(model)
     if batch_tokens is None:
@@ -172,13 +189,6 @@ def analyze(
     corpus = None if background is None else _source(background)
     if corpus is not None:
         options["background"] = corpus.digests()
-    planner = PackPlanner(
-        model,
-        measures.properties,
-        batch_tokens=batch_tokens,
-        max_length=max_length,
-        every_pair_known=compat is not None,
-    )
     result = measures.empty(
         general_notes=list(getattr(source, "notes", ())),
         compat=compat,
@@ -192,16 +202,27 @@ def analyze(
             "linear": (linear.library(model.device.type, model.dtype),),
         },
     )
-    with thread_count(threads), arc_file(arcs) as writer:
-        run = AnalysisRun(model, measures, planner, result, source, progress=progress)
+    with traced(profile) as stages, thread_count(threads), arc_file(arcs) as writer:
+        planner = PackPlanner(
+            model,
+            measures.properties,
+            batch_tokens=batch_tokens,
+            max_length=max_length,
+            every_pair_known=compat is not None,
+            stages=stages,
+        )
+        watch = Watch(progress, events, stages)
+        run = AnalysisRun(model, measures, planner, result, source, watch=watch, readers=readers)
         try:
-            if corpus is not None:  # first: a corpus of no use is known before the work is done
-                run.read_background(corpus)
-            run.serially(writer)
+            with watch.over(result, str(model.device)):
+                if corpus is not None:  # first: a corpus of no use is known before the work is done
+                    run.read_background(corpus)
+                run.serially(writer)
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None
         finally:
+            run.stop_reading()
             run.finish()
         check_outcome(result)
     return result

@@ -29,14 +29,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 STAGES = ("read", "featurise", "forward", "attention", "statistics", "checkpoint", "write", "wait")
 #: A stage that is timed within another one and belongs to it where rates are told.
 PART_OF = {"attention": "forward"}
 WAIT = "wait"
+
+T = TypeVar("T")
+
+_END: Any = object()
 
 _LIMITS = {
     "read": "reading",
@@ -134,6 +138,8 @@ class Stages:
 
     Attributes
     ----------
+    room : int
+        As `spans`.
     dropped : int
         Earlier spans that were not kept for want of room.
     """
@@ -141,7 +147,7 @@ class Stages:
     def __init__(self, process: str = "provis_fast", *, spans: int = 0):
         self.process = process
         self.dropped = 0
-        self._room = spans
+        self.room = spans
         self._spans: deque[Span] = deque()
         self._totals: dict[tuple[Lane, str], Total] = {}
         self._lock = threading.Lock()
@@ -177,6 +183,16 @@ class Stages:
         if stage not in STAGES:
             raise ValueError(f"stage: expected one of {', '.join(STAGES)}, got {stage!r}")
         return Timed(self, stage, sizes)
+
+    def waiting(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, the time until each comes taken for `wait`."""
+        stream = iter(items)
+        while True:
+            with self.timed(WAIT):
+                item = next(stream, _END)
+            if item is _END:
+                return
+            yield item
 
     def add(self, lane: Lane, stage: str, total: Total, span: Span | None = None) -> None:
         """Add work that was timed elsewhere."""
@@ -258,9 +274,9 @@ class Stages:
 
     def _keep(self, spans: Iterable[Span]) -> None:
         for span in spans:
-            if not self._room:
+            if not self.room:
                 return
-            if len(self._spans) == self._room:
+            if len(self._spans) == self.room:
                 self._spans.popleft()
                 self.dropped += 1
             self._spans.append(span)
@@ -282,7 +298,7 @@ class Stages:
         if opened:
             opened[-1].inside += seconds
         lane, stage = self._local.lane, timed.stage
-        span = Span(lane, stage, timed.began, seconds, timed.sizes) if self._room else None
+        span = Span(lane, stage, timed.began, seconds, timed.sizes) if self.room else None
         self.add(lane, stage, timed.total(seconds - timed.inside), span)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from provis_fast.events import (
     Ended,
@@ -17,6 +18,9 @@ from provis_fast.events import (
     Started,
 )
 from provis_fast.stages import Stages
+
+if TYPE_CHECKING:
+    from provis_fast.statistics import HeadStatistics
 
 #: Called with the proteins done, the tokens done, and the proteins altogether (None: not known).
 ProgressCallback = Callable[[int, int, int | None], None]
@@ -105,29 +109,61 @@ class Watch:
         self._clock, self._cpu = time.perf_counter(), _cpu_seconds()
         self._pace = Pace()
         self._before = 0  # proteins that earlier sessions have done
+        self._tokens = 0
         self._told = -_PROGRESS_INTERVAL
-        self._untold: Progress | None = None
 
     @property
     def seconds(self) -> float:
         """Since the beginning of this session."""
         return time.perf_counter() - self._clock
 
+    @contextmanager
+    def over(self, result: HeadStatistics, device: str, **known: Any) -> Iterator[None]:
+        """Tell how the block begins and ends.
+
+        Parameters
+        ----------
+        result : HeadStatistics
+            Of the analysis; with what earlier sessions have done in it.
+        device : str
+        **known
+            More that `Started` says.
+        """
+        self._before = result.read
+        self._pace = Pace(self._before, self.seconds)
+        versions = {name: values[0] for name, values in result.versions.items()}
+        options = result.options | {"properties": [prop.name for prop in result.properties]}
+        self.tell(
+            Started(
+                result.model,
+                result.inputs,
+                options,
+                versions,
+                device,
+                proteins=self._before,
+                **known,
+            )
+        )
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._ended("interrupted", result)
+            raise
+        except Exception as error:
+            self._ended("failed", result, str(error) or type(error).__name__)
+            raise
+        self._ended("complete", result)
+
     def tell(self, event: Event) -> None:
         """Pass an event on."""
         if self._events is not None:
             self._events(event)
 
-    def started(self, proteins: int = 0, **known: Any) -> None:
-        """The work begins, with so many proteins done already; see `Started`."""
-        self._before = proteins
-        self._pace = Pace(proteins, self.seconds)
-        self.tell(Started(proteins=proteins, **known))
-
     def progressed(
         self, proteins: int, tokens: int, total: int | None, *, last: bool = False
     ) -> None:
         """So many proteins are done; the last call is told in any case."""
+        self._tokens = tokens
         if self._progress is not None:
             self._progress(proteins, tokens, total)
         if self._events is None:
@@ -147,30 +183,19 @@ class Watch:
                 RecordSetAside(record.id, record.status, record.reason, record.source, record.line)
             )
 
-    def ended(
-        self,
-        status: str,
-        *,
-        analysed: int,
-        skipped: int,
-        failed: int,
-        tokens: int,
-        reason: str = "",
-    ) -> None:
-        """The work is over; see `Ended`."""
+    def _ended(self, status: str, result: HeadStatistics, reason: str = "") -> None:
         if self._events is None:
             return
-        done = analysed + skipped + failed - self._before
         self.tell(
             Ended(
                 status,
-                analysed,
-                skipped,
-                failed,
-                tokens,
+                result.analysed,
+                result.skipped,
+                result.failed,
+                self._tokens,
                 self.seconds,
                 self.stages.seconds(),
-                self.stages.rates(done),
+                self.stages.rates(result.read - self._before),
                 self.stages.limit(),
                 _cpu_seconds() - self._cpu,
                 reason,

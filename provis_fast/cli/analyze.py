@@ -12,14 +12,24 @@ from typing import Any
 
 from provis_fast import storage
 from provis_fast.atomic import cannot_write
-from provis_fast.cli import INTERRUPTED, output
+from provis_fast.cli import INTERRUPTED, json_log, output
+from provis_fast.cli.json_log import JsonLog
 from provis_fast.cli.progress import ProgressReport, clock
 from provis_fast.errors import ArgumentError
+from provis_fast.events import Event
 from provis_fast.statistics import HeadStatistics
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse, save and show."""
+    log = json_log.opened(arguments.log_json)
+    if log is None:
+        return _run(arguments, None)
+    with log:
+        return log.exits(_run(arguments, log))
+
+
+def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     target = output.target(arguments.out, arguments.overwrite)
     output.partial_target(arguments.out, arguments.overwrite)
     properties = _properties(arguments)
@@ -51,6 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
             entropy=arguments.entropy,
             batch_tokens=arguments.batch_tokens,
             arcs=arcs,
+            readers=arguments.readers,
+            profile=arguments.profile,
+            log=log,
         )
         for name, value in (reading | {"revision": arguments.revision}).items():
             if value is not None:
@@ -110,9 +123,10 @@ def analyse(
     dtype: str = "float32",
     revision: str | None = None,
     layers: tuple[int, ...] | None = None,
+    log: JsonLog | None = None,
     **options: Any,
 ) -> tuple[HeadStatistics, bool]:
-    """Load the model and analyse, with progress on stderr.
+    """Load the model and analyse, with progress on stderr, or a log in its place.
 
     Returns
     -------
@@ -131,8 +145,16 @@ def analyse(
     interrupted = False
     try:
         with ProgressReport() as progress:
+            listeners = [] if log is not None and log.on_stderr else [progress.listen]
+            if log is not None:
+                listeners.append(log.listen)
+
+            def tell(event: Event) -> None:
+                for listen in listeners:
+                    listen(event)
+
             result = analyze(
-                model, proteins, properties, threshold, layers=layers, progress=progress, **options
+                model, proteins, properties, threshold, layers=layers, events=tell, **options
             )
     except KeyboardInterrupt as error:
         if getattr(error, "partial", None) is None:

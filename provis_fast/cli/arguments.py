@@ -271,7 +271,15 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         choices=("binding_site", "modification"),
         help="what the sites of a TAPE data set are (default: told by its name)",
     )
+    reading.add_argument(
+        "--readers",
+        type=not_negative,
+        metavar="N",
+        help="processes that read the input (default: none, or for many structures one for every "
+        "four cores)",
+    )
     _add_running(analyze)
+    _add_watching(analyze)
 
 
 def _add_running(command: argparse.ArgumentParser) -> None:
@@ -287,6 +295,20 @@ def _add_running(command: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="tokens in one forward pass (default: what suits the device)",
+    )
+
+
+def _add_watching(command: argparse.ArgumentParser) -> None:
+    watching = command.add_argument_group("watching")
+    watching.add_argument(
+        "--log-json",
+        metavar="FILE",
+        help="write what happens as JSON lines, as it happens; - for stderr, in place of the bar",
+    )
+    watching.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="write where the time goes as a Chrome trace (chrome://tracing, ui.perfetto.dev)",
     )
 
 

@@ -8,8 +8,9 @@ must ignore keys and events that it does not know; a change that would break it 
 ==============  ==================================================================================
 event           keys
 ==============  ==================================================================================
-start           format ("provis_fast.log"), format_version (1), command, model, inputs, options,
-                versions, device, proteins and units (done by an earlier session), shard
+start           format ("provis_fast.log"), format_version (1), command, model, inputs (the first
+                100; n_inputs says how many there are), options, versions, device, proteins and
+                units (done by an earlier session), shard
 progress        proteins, tokens, total, seconds, seconds_left, rates (proteins per second of each
                 stage; see `provis_fast.stages`), limit; at most one a second
 set_aside       id, status ("skipped", "failed"), reason, file, line
@@ -59,6 +60,7 @@ from provis_fast.events import (
 FORMAT = "provis_fast.log"
 FORMAT_VERSION = 1
 _PROGRESS_INTERVAL = 1.0  # seconds
+_INPUTS = 100
 
 _NAMES: dict[type, str] = {
     Started: "start",
@@ -85,6 +87,10 @@ class JsonLog(logging.Handler):
     path : str
         The file, which is replaced; "-" for stderr.
 
+    Attributes
+    ----------
+    on_stderr : bool
+
     Raises
     ------
     ResultError
@@ -98,7 +104,7 @@ class JsonLog(logging.Handler):
         self._progress: Progress | None = None
         self._told = -math.inf
         self._status: int | None = None
-        self._own = path != "-"  # others write to stderr as well
+        self.on_stderr = path == "-"
         try:
             if path == "-":
                 self._descriptor = os.dup(sys.stderr.fileno())
@@ -165,7 +171,8 @@ class JsonLog(logging.Handler):
         }
         if kind is Started:
             head = {"format": FORMAT, "format_version": FORMAT_VERSION, "command": sys.argv}
-            content = head | content
+            content = head | content | {"inputs": event.inputs[:_INPUTS]}
+            content["n_inputs"] = len(event.inputs)
         self._write(_NAMES[kind], **content)
 
     def _write(self, event: str, **content: Any) -> None:
@@ -185,8 +192,8 @@ class JsonLog(logging.Handler):
         except OSError:
             if n:
                 self._half = True
-                with suppress(OSError):  # no regular file
-                    if self._own:
+                with suppress(OSError):  # it is no regular file
+                    if not self.on_stderr:  # where others write as well
                         size = os.fstat(self._descriptor).st_size
                         os.ftruncate(self._descriptor, size - n)
                         self._half = False

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from provis_fast.errors import InputError
 from provis_fast.proteins.formats import Format, Reading
 from provis_fast.proteins.record import Protein, SetAside
+from provis_fast.proteins.tape_lmdb import data_file
 
 #: A batch is sent when it holds so many records, or so many residues: a few hundred kilobytes.
 _RECORDS = 256
@@ -62,8 +63,10 @@ class Batch(NamedTuple):
         A pickled list of Protein and SetAside.
     log : list of (str, int, str, bool)
         What was logged meanwhile: name, level, message, and whether a result keeps it as well.
-    seconds : float
-        Spent on reading them.
+    n_records, residues, n_bytes : int
+        The bytes are those of the file, told with its last batch.
+    began, seconds : float
+        When reading them began, by `time.perf_counter`, and how long it took.
     last : bool
         Whether the file ends here.
     error : Exception, optional
@@ -74,6 +77,10 @@ class Batch(NamedTuple):
 
     records: bytes
     log: list[tuple[str, int, str, bool]]
+    n_records: int
+    residues: int
+    n_bytes: int
+    began: float
     seconds: float
     last: bool = False
     error: Exception | None = None
@@ -117,7 +124,7 @@ def _batches(task: Task, setup: Setup, log: _Log) -> Iterator[Batch]:
         if not isinstance(raised, InputError | MemoryError):
             raised.add_note(f"In the process that read {task.path}:\n{traceback.format_exc()}")
         error = raised
-    yield _batch(records, log, began, last=True, error=error)
+    yield _batch(records, log, began, task.path, error)
 
 
 def _compute(protein: Protein, names: Collection[str]) -> None:
@@ -129,8 +136,25 @@ def _compute(protein: Protein, names: Collection[str]) -> None:
                     known[name]
 
 
-def _batch(records: list, log: _Log, began: float, last: bool = False, error=None) -> Batch:
-    seconds = time.perf_counter() - began
+def file_size(path: Path) -> int:
+    """Bytes of a file, or of a data set's main file; 0 where that cannot be told."""
+    try:
+        return data_file(path).stat().st_size
+    except OSError:
+        return 0  # whoever reads it will say why it cannot be read
+
+
+def _batch(
+    records: list[Protein | SetAside],
+    log: _Log,
+    began: float,
+    last: Path | None = None,
+    error: Exception | None = None,
+) -> Batch:
+    """A message; `last` is the file that it is the last one of."""
+    residues = sum(len(record) for record in records if isinstance(record, Protein))
+    n_bytes = 0 if last is None else file_size(last)
+    told = len(records), residues, n_bytes, began, time.perf_counter() - began
     try:
         if error is not None:
             error = error.with_traceback(None)
@@ -138,8 +162,8 @@ def _batch(records: list, log: _Log, began: float, last: bool = False, error=Non
         content = pickle.dumps(records, pickle.HIGHEST_PROTOCOL)
     except Exception:
         # Readers of other packages may hand out what only exists in the process that has read it.
-        return Batch(b"", log.taken(), seconds, last=True, unsendable=True)
-    return Batch(content, log.taken(), seconds, last, error)
+        return Batch(b"", log.taken(), *told, last=True, unsendable=True)
+    return Batch(content, log.taken(), *told, last is not None, error)
 
 
 class _Log(logging.Handler):

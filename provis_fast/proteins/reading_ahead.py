@@ -25,9 +25,8 @@ from provis_fast.child_process import ChildDiedError, ChildProcess, can_start
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.inputs import InputFile
-from provis_fast.proteins.reader_process import READY, Batch, Setup, Task
+from provis_fast.proteins.reader_process import READY, Batch, Setup, Task, file_size
 from provis_fast.proteins.record import Protein, SetAside
-from provis_fast.proteins.tape_lmdb import data_file
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +38,8 @@ MAX_AUTOMATIC = 4
 #: Files that each process is told of beforehand.
 _WINDOW = 16
 
-#: Called with the seconds that reading some more records took, in whichever process.
-SecondsCallback = Callable[[float], None]
+#: Called with the name of a process and what it has read.
+TookCallback = Callable[[str, Batch], None]
 
 
 def automatic_readers(files: Sequence[InputFile]) -> int:
@@ -78,7 +77,7 @@ class ReadingAhead:
         Labels and values that will be asked for: the processes compute them, where they are
         computed only when asked for.
     took : callable, optional
-        See `SecondsCallback`; called where processes read.
+        See `TookCallback`; called where processes read.
 
     Raises
     ------
@@ -92,7 +91,7 @@ class ReadingAhead:
         reading: Reading,
         readers: int | None = 0,
         labels: Collection[str] = (),
-        took: SecondsCallback | None = None,
+        took: TookCallback | None = None,
     ):
         if readers is None:
             readers = automatic_readers(files)
@@ -156,7 +155,7 @@ class ReadingAhead:
             for name, level, message, noted in batch.log:
                 logging.getLogger(name).log(level, "%s", message, extra={"noted": noted})
             if self._took is not None:
-                self._took(batch.seconds)
+                self._took(reader.name, batch)
             last = batch.last
             if last:
                 reader.finish()
@@ -182,7 +181,7 @@ class _Reader:
     """One process, and the files that it is to read, in order; started when it is needed."""
 
     def __init__(self, name: str, setup: Setup):
-        self._name, self._setup = name, setup
+        self.name, self._setup = name, setup
         self.files: deque[InputFile] = deque()
         self._sizes: deque[int] = deque()
         self._told = 0  # files that the process knows of
@@ -230,7 +229,7 @@ class _Reader:
         while True:
             self.tell()
             if self._child is None:
-                raise _NotStartedError(f"the process {self._name} cannot be started")
+                raise _NotStartedError(f"the process {self.name} cannot be started")
             try:
                 if not self._ready:
                     self._ready = self._child.receive() == READY
@@ -256,16 +255,13 @@ class _Reader:
     def _start(self) -> None:
         with self._lock:
             if self.closed:
-                raise ChildDiedError(self._name, "was ended by this one")
-            self._child = ChildProcess("provis_fast.proteins.reader_process:serve", self._name)
+                raise ChildDiedError(self.name, "was ended by this one")
+            self._child = ChildProcess("provis_fast.proteins.reader_process:serve", self.name)
         self._child.send(self._setup)
 
 
 def _size(file: InputFile) -> int:
-    try:
-        return data_file(file.path).stat().st_size
-    except OSError:
-        return 0  # whoever reads it will say why it cannot be read
+    return file_size(file.path)
 
 
 def _can_be_sent(file: InputFile) -> bool:

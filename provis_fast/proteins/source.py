@@ -14,7 +14,8 @@ from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.formats import Reading, formats
 from provis_fast.proteins.inputs import InputFile, find, told_apart
 from provis_fast.proteins.opening import is_compressed
-from provis_fast.proteins.reading_ahead import ReadingAhead, SecondsCallback
+from provis_fast.proteins.reader_process import file_size
+from provis_fast.proteins.reading_ahead import ReadingAhead, TookCallback
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.tape_lmdb import count_tape, data_file
 
@@ -48,6 +49,8 @@ class ProteinSource:
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
         self._read_files = self._read_records = 0  # of files that were not counted, by `records`
         self._ahead: WeakSet[ReadingAhead] = WeakSet()
+        #: Bytes of the files that `records` has read so far.
+        self.bytes_read = 0
 
     def __length_hint__(self) -> int:
         """About how many records the input has.
@@ -96,7 +99,7 @@ class ProteinSource:
         *,
         readers: int | None = 0,
         labels: Collection[str] = (),
-        took: SecondsCallback | None = None,
+        took: TookCallback | None = None,
     ) -> Iterator[Protein | SetAside]:
         """Read everything, in the order of the input.
 
@@ -136,7 +139,7 @@ class ProteinSource:
         self, read: Callable[[InputFile], Iterator[Protein | SetAside]]
     ) -> Iterator[Protein | SetAside]:
         first: dict[str, tuple[str, bytes]] = {}
-        self._read_files = self._read_records = 0
+        self._read_files = self._read_records = self.bytes_read = 0
         for item in self._inputs:
             if isinstance(item, Protein):
                 yield _once(item, first)
@@ -157,6 +160,7 @@ class ProteinSource:
                     raise error from None
                 records += 1
                 yield SetAside(item.name, "failed", error.reason, item.name, error.line)
+            self.bytes_read += file_size(item.path)
             if self._counts.get(item.path) is None:
                 self._read_files += 1
                 self._read_records += records
