@@ -213,18 +213,18 @@ def analyze(
         )
         watch = Watch(progress, events, stages)
         run = AnalysisRun(model, measures, planner, result, source, watch=watch, readers=readers)
-        try:
-            with watch.over(result, str(model.device)):
+        with watch.over(result, str(model.device)):
+            try:
                 if corpus is not None:  # first: a corpus of no use is known before the work is done
                     run.read_background(corpus)
                 run.serially(writer)
-        except KeyboardInterrupt:
-            result.complete = False
-            raise Interrupted(result) from None
-        finally:
-            run.stop_reading()
-            run.finish()
-        check_outcome(result)
+            except KeyboardInterrupt:
+                result.complete = False
+                raise Interrupted(result) from None
+            finally:
+                run.stop_reading()
+                run.finish()
+            check_outcome(result)
     return result
 
 
