@@ -34,8 +34,8 @@ class Started:
         Of this package and the libraries it uses.
     device : str
         Where the model runs.
-    proteins, units : int
-        Done by an earlier session that is taken up; 0 where there is none.
+    proteins, tokens : int
+        Done by earlier sessions, which this one goes on with; 0 where there is none.
     shard : tuple of (int, int)
         This share, from 1, and the number of shares.
     """
@@ -46,7 +46,7 @@ class Started:
     versions: Mapping[str, Any]
     device: str = ""
     proteins: int = 0
-    units: int = 0
+    tokens: int = 0
     shard: tuple[int, int] = (1, 1)
 
 
@@ -59,7 +59,7 @@ class Progress:
     proteins : int
         Done: analysed, or set aside. Those of earlier sessions count.
     tokens : int
-        Run through the model by this session.
+        Run through the model, by earlier sessions too.
     total : int or None
         Proteins altogether (of this shard): counted, or estimated, or not known.
     seconds : float
@@ -156,7 +156,7 @@ class Ended:
     status : {"complete", "interrupted", "failed"}
         "failed": by an exception; what it says is in `reason`.
     analysed, skipped, failed, tokens : int
-        Proteins of all sessions; tokens of this one.
+        Of all sessions.
     seconds : float
         Since this session began.
     stage_seconds : dict of str to float

@@ -21,6 +21,7 @@ from provis_fast.stages import Stages
 
 if TYPE_CHECKING:
     from provis_fast.statistics import HeadStatistics
+    from provis_fast.units import Shard
 
 #: Called with the proteins done, the tokens done, and the proteins altogether (None: not known).
 ProgressCallback = Callable[[int, int, int | None], None]
@@ -118,30 +119,32 @@ class Watch:
         return time.perf_counter() - self._clock
 
     @contextmanager
-    def over(self, result: HeadStatistics, device: str, **known: Any) -> Iterator[None]:
+    def over(
+        self, result: HeadStatistics, device: object, shard: Shard, earlier_tokens: int
+    ) -> Iterator[None]:
         """Tell how the block begins and ends.
 
         Parameters
         ----------
         result : HeadStatistics
             Of the analysis; with what earlier sessions have done in it.
-        device : str
-        **known
-            More that `Started` says.
+        device : torch.device
+        shard : Shard
+        earlier_tokens : int
+            Run by earlier sessions.
         """
-        self._before = result.read
+        self._before, self._tokens = result.read, earlier_tokens
         self._pace = Pace(self._before, self.seconds)
-        versions = {name: values[0] for name, values in result.versions.items()}
-        options = result.options | {"properties": [prop.name for prop in result.properties]}
         self.tell(
             Started(
                 result.model,
                 result.inputs,
-                options,
-                versions,
-                device,
-                proteins=self._before,
-                **known,
+                result.options | {"properties": [prop.name for prop in result.properties]},
+                {name: values[0] for name, values in result.versions.items()},
+                str(device),
+                self._before,
+                earlier_tokens,
+                tuple(shard),
             )
         )
         try:

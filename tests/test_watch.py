@@ -12,7 +12,7 @@ import pytest
 import provis_fast as pf
 from provis_fast import watch
 from provis_fast.errors import InputError
-from provis_fast.events import Ended, Progress, RecordSetAside, Started
+from provis_fast.events import Checkpointed, Ended, Progress, RecordSetAside, Started
 from provis_fast.proteins import Protein, SetAside
 from provis_fast.watch import Pace, Watch
 
@@ -99,7 +99,7 @@ def test_events_of_an_analysis(esm, tmp_path):
     assert [entry["path"] for entry in begin.inputs] == ["some.fasta"]
     assert begin.options["properties"] == ["amino_acid"]
     assert begin.versions["provis_fast"] == pf.__version__
-    assert (begin.device, begin.proteins, begin.units, begin.shard) == ("cpu", 0, 0, (1, 1))
+    assert (begin.device, begin.proteins, begin.tokens, begin.shard) == ("cpu", 0, 0, (1, 1))
     assert [event for event in between if isinstance(event, RecordSetAside)] == [
         RecordSetAside(
             "two",
@@ -152,6 +152,32 @@ def test_a_listener_can_stop_an_analysis(esm):
 
     with pytest.raises(StopError):
         pf.analyze(esm, analysis_cases.random_proteins([20] * 5), events=listen)
+
+
+def test_checkpoints_and_what_they_begin_with_are_told(esm, tmp_path):
+    proteins = analysis_cases.random_proteins([20] * 300)
+    options = {"batch_tokens": 640, "checkpoint": tmp_path / "kept", "checkpoint_seconds": 0}
+    events, calls = [], []
+
+    def stop_later(*call):
+        calls.append(call)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pf.analyze(esm, proteins, progress=stop_later, events=events.append, **options)
+    written = [event for event in events if isinstance(event, Checkpointed)]
+    assert [event.proteins for event in written] == [done for done, *_ in calls]
+    assert {event.path for event in written} == {str(tmp_path / "kept" / "checkpoint.safetensors")}
+    done, tokens, _ = calls[-1]
+    assert events[-1].analysed == done and events[-1].stage_seconds["checkpoint"] > 0
+    later, again = [], []
+    pf.analyze(
+        esm, proteins, progress=lambda *call: again.append(call), events=later.append, **options
+    )
+    assert (later[0].proteins, later[0].tokens) == (done, tokens)
+    assert again[-1][:2] == (300, 300 * 22)
+    assert (later[-1].analysed, later[-1].tokens) == (300, 300 * 22)
 
 
 class Records:

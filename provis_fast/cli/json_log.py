@@ -10,7 +10,7 @@ event           keys
 ==============  ==================================================================================
 start           format ("provis_fast.log"), format_version (1), command, model, inputs (the first
                 100; n_inputs says how many there are), options, versions, device, proteins and
-                units (done by an earlier session), shard
+                tokens (done by earlier sessions), shard
 progress        proteins, tokens, total, seconds, seconds_left, rates (proteins per second of each
                 stage; see `provis_fast.stages`), limit; at most one a second
 set_aside       id, status ("skipped", "failed"), reason, file, line

@@ -36,7 +36,7 @@ class ProgressReport:
         self._is_terminal = self._stream.isatty()
         self._start = time.monotonic()
         self._pace = Pace(0, self._start)
-        self._before = 0  # proteins done before
+        self._before = (0, 0)  # proteins and tokens done before
         self._device = ""
         self._shown = -math.inf  # the first report is shown at once
         self._unseen: str | None = None
@@ -64,7 +64,7 @@ class ProgressReport:
         """Take note of an event."""
         match event:
             case Started():
-                self._before, self._device = event.proteins, event.device
+                self._before, self._device = (event.proteins, event.tokens), event.device
                 self._start = time.monotonic()
                 self._pace = Pace(event.proteins, self._start)
                 if event.proteins:
@@ -123,8 +123,9 @@ class ProgressReport:
         seconds = max(seconds, 1e-9)
         rate = self._pace.rate()
         if rate is None:
-            rate = (proteins - self._before) / seconds
-        rates = f"{rate:,.1f} proteins/s, {tokens / seconds:,.0f} tokens/s"
+            rate = (proteins - self._before[0]) / seconds
+        tokens_rate = (tokens - self._before[1]) / seconds
+        rates = f"{rate:,.1f} proteins/s, {tokens_rate:,.0f} tokens/s"
         if not total:
             return f"{proteins:,} proteins, {rates}"
         share = min(proteins / total, 1.0)
