@@ -165,15 +165,40 @@ def test_records_that_cannot_be_sent_are_read_here(tmp_path):
     assert lazy.labels["lazy"] == [1, 0, 1]
 
 
-def test_a_reader_of_the_main_script_is_used_here(tmp_path, monkeypatch):
-    def reader(path, source, reading):
-        yield Protein(f"by_{os.getpid()}", "MKV")
+def test_a_file_without_a_name_is_read_here(tmp_path):
+    (item,) = told(tmp_path, a="pid")._inputs
+    with item.path.open() as file:
+        unnamed = replace(item, path=Path(f"/dev/fd/{file.fileno()}"))
+        (record,) = ProteinSource([unnamed]).records(readers=1)
+    assert record.id.endswith(f"_{os.getpid()}")
 
-    reader.__module__ = "__main__"
-    source = told(tmp_path, a="proteins 1")
-    item = source._inputs[0]
-    source = ProteinSource([replace(item, format=replace(item.format, reader=reader))])
-    assert ids(source.records(readers=1)) == [f"by_{os.getpid()}"]
+
+def test_formats_that_cannot_be_pickled_are_read_there_all_the_same(tmp_path):
+    (item,) = told(tmp_path, a="pid")._inputs
+    odd = replace(item, format=replace(item.format, begins=lambda head: False))
+    (record,) = ProteinSource([odd]).records(readers=1)
+    assert record.id != f"a_{os.getpid()}"
+
+
+def top_level_reader(path, source, reading):
+    yield Protein(f"by_{os.getpid()}", "MKV")
+
+
+def test_readers_that_others_cannot_import_are_used_here(tmp_path, monkeypatch):
+    (item,) = told(tmp_path, a="proteins 1")._inputs
+
+    def by(reader) -> str:
+        source = ProteinSource([replace(item, format=replace(item.format, reader=reader))])
+        return ids(source.records(readers=1))[0]
+
+    here = f"by_{os.getpid()}"
+    assert by(lambda *arguments: top_level_reader(*arguments)) == here
+    assert by(top_level_reader) != here
+    monkeypatch.setattr(top_level_reader, "__module__", "__main__")
+    monkeypatch.setattr(
+        sys.modules["__main__"], "top_level_reader", top_level_reader, raising=False
+    )
+    assert by(top_level_reader) == here
 
 
 @pytest.mark.parametrize("readers", [0, 1])
