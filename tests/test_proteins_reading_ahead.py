@@ -18,6 +18,7 @@ import reader_targets
 from structure_text import chain, pdb_text
 
 import provis_fast
+import provis_fast.engine
 from provis_fast import child_process
 from provis_fast.errors import ArgumentError, InputError, ProvisError
 from provis_fast.proteins import Protein, ProteinSource, SetAside, load_proteins, reading_ahead
@@ -310,3 +311,14 @@ def test_input_errors_can_be_pickled():
     error = InputError("expected this, got that", "file.pdb", 7)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (InputError, str(error), vars(error))
+
+
+def test_an_analysis_that_ends_does_not_wait_for_a_reader_that_hangs(esm, tmp_path):
+    source = told(tmp_path, a="proteins 128", b="pid; wait")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(provis_fast.engine.Interrupted) as caught:
+        provis_fast.analyze(esm, source, readers=1, progress=stop)
+    assert caught.value.partial.analysed > 0
