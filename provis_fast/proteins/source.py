@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins import prepared_manifest as prepared
@@ -16,6 +17,8 @@ from provis_fast.proteins.duplicates import Duplicates
 from provis_fast.proteins.formats import A3MRows, Format, Reading, formats
 from provis_fast.proteins.inputs import InputFile, find, listed, told_apart
 from provis_fast.proteins.opening import is_compressed
+from provis_fast.proteins.reader_process import file_size
+from provis_fast.proteins.reading_ahead import ReadingAhead, TookCallback
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.tape_lmdb import count_tape, data_file
 
@@ -48,6 +51,9 @@ class ProteinSource:
         self._reading = reading or Reading()
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
         self._read_files = self._read_records = 0  # of files that were not counted, by `records`
+        self._ahead: WeakSet[ReadingAhead] = WeakSet()
+        #: Bytes of the files that `records` has read so far.
+        self.bytes_read = 0
 
     def __length_hint__(self) -> int:
         """About how many records the input has.
@@ -99,8 +105,20 @@ class ProteinSource:
                     record.reason,
                 )
 
-    def records(self) -> Iterator[Protein | SetAside]:
+    def records(
+        self,
+        *,
+        readers: int | None = 0,
+        labels: Collection[str] = (),
+        took: TookCallback | None = None,
+    ) -> Iterator[Protein | SetAside]:
         """Read everything, in the order of the input.
+
+        Parameters
+        ----------
+        readers, labels, took
+            Have other processes read the files; see `provis_fast.proteins.reading_ahead`. What
+            comes is the same. Closing the iterator ends them, as does `stop_reading`.
 
         Yields
         ------
@@ -115,8 +133,24 @@ class ProteinSource:
             If the only file of the input cannot be used as a whole: it is unreadable, empty, cut
             off, or not of its format.
         """
+        files = [item for item in self._inputs if isinstance(item, InputFile)]
+        ahead = ReadingAhead(files, self._reading, readers, labels, took)
+        self._ahead.add(ahead)
+        try:
+            yield from self._records(ahead.read)
+        finally:
+            ahead.close()
+
+    def stop_reading(self) -> None:
+        """End the processes that read for `records`, which then raises, in whatever thread."""
+        for ahead in tuple(self._ahead):
+            ahead.close()
+
+    def _records(
+        self, read: Callable[[InputFile], Iterator[Protein | SetAside]]
+    ) -> Iterator[Protein | SetAside]:
         before = Duplicates()
-        self._read_files = self._read_records = 0
+        self._read_files = self._read_records = self.bytes_read = 0
         for item in self._inputs:
             if isinstance(item, Protein):
                 before.begin_entry(False)
@@ -125,7 +159,7 @@ class ProteinSource:
             records = 0
             before.begin_entry(self._by_sequence(item))
             try:
-                for record in self._read(item):
+                for record in read(item):
                     records += 1
                     yield before.once(record) if isinstance(record, Protein) else record
             except (InputError, MemoryError) as error:
@@ -138,6 +172,7 @@ class ProteinSource:
                     raise error from None
                 records += 1
                 yield SetAside(item.name, "failed", error.reason, item.name, error.line)
+            self.bytes_read += file_size(item.path)
             if self._counts.get(item.path) is None:
                 self._read_files += 1
                 self._read_records += records
@@ -176,9 +211,6 @@ class ProteinSource:
         if self._unique == "auto":
             return item.format.one_entry
         return self._unique == "sequence"
-
-    def _read(self, item: InputFile) -> Iterator[Protein | SetAside]:
-        return item.format.read(item.path, item.name, self._reading)
 
 
 def load_proteins(
