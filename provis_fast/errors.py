@@ -52,5 +52,9 @@ class ResultError(ProvisError):
     """A saved result cannot be read, or results do not belong together."""
 
 
+class WorkerError(ProvisError):
+    """Worker processes cannot be started or keep dying, or what they need cannot be sent to them."""
+
+
 class NumericalError(ProvisError, ArithmeticError):
     """NaN or infinity where finite numbers were expected, or a counter that would overflow."""

@@ -1,0 +1,158 @@
+"""One analysis by several workers: on the GPUs or cores of a machine, or on a cluster by Ray.
+
+The process that analyses reads the input once, cuts it into units (`provis_fast.units`), lends them
+to workers and absorbs what comes back. What it adds up are integers, so that the result is the same
+to the last bit whoever ran what, in whatever order, and whoever died meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from provis_fast.arguments import check_integer
+from provis_fast.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from provis_fast.partials import Partial
+    from provis_fast.units import Block, Done, Shard, Unit
+    from provis_fast.worker import WorkerSpec
+
+#: Ways to run an analysis: in this process, in processes of this machine, as actors of Ray.
+ENGINES = ("serial", "processes", "ray")
+#: More than this on one machine is a mistake.
+MAX_PROCESSES = 1024
+
+
+class Workers(NamedTuple):
+    """Who runs an analysis.
+
+    Attributes
+    ----------
+    engine : {"serial", "processes", "ray"}
+    number : int
+    devices : tuple of str
+        Dealt out to the workers in turn; empty: that of the model.
+    """
+
+    engine: str = "serial"
+    number: int = 1
+    devices: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(
+        cls, engine: str | None, workers: int | None, devices: str | Sequence[str] | None
+    ) -> Workers:
+        """From a user's arguments; by default this process alone.
+
+        Raises
+        ------
+        ArgumentError
+            An argument that does not fit, by name.
+        """
+        if engine is not None and engine not in ENGINES:
+            raise ArgumentError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+        if workers is not None:
+            workers = check_integer("workers", workers, 1, MAX_PROCESSES)
+        devices = (devices,) if isinstance(devices, str) else tuple(devices or ())
+        if not all(isinstance(device, str) and device for device in devices):
+            raise ArgumentError(
+                f"devices: expected names like 'cuda:0' and 'cpu', got {list(devices)!r}"
+            )
+        if len({device.partition(":")[0] for device in devices}) > 1:
+            raise ArgumentError(
+                f"devices: expected all of one kind, got {', '.join(devices)}: results would "
+                "depend on which of them ran what"
+            )
+        if engine is None:
+            engine = "serial" if workers is None and not devices else "processes"
+        if engine == "serial" and (devices or workers not in (None, 1)):
+            raise ArgumentError(
+                'engine: "serial" is one worker on the device of the model; leave out workers and '
+                'devices, or use engine="processes"'
+            )
+        if engine == "ray" and len(devices) > 1:
+            raise ArgumentError(
+                f'devices: expected one kind, "cuda" or "cpu", with engine="ray", got '
+                f"{', '.join(devices)}: Ray gives each worker a GPU of its own"
+            )
+        number = workers if workers is not None else max(1, len(devices))
+        return cls(engine, number, devices)
+
+    def threads(self, given: int | None, on_cpu: bool) -> int | None:
+        """Threads of each worker: as `given`, else on a CPU an equal share of the cores."""
+        if given is not None or not on_cpu:
+            return given
+        return max(1, _cores() // self.number)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # a system that does not tell
+        return os.cpu_count() or 1
+
+
+def partials(
+    workers: Workers,
+    spec: WorkerSpec,
+    plan: Callable[[Block], Sequence[Unit]],
+    blocks: Iterator[Block],
+    done: Done,
+    shard: Shard,
+) -> Iterator[Partial]:
+    """Run the units of an input by workers; to be closed where it is not read to its end.
+
+    Parameters
+    ----------
+    workers : Workers
+        Not "serial".
+    spec : WorkerSpec
+        Of each worker, but for its device.
+    plan : callable
+        From a block to its units.
+    blocks : iterator of Block
+        Read in another thread, as far as needed.
+    done : Done
+        Units that are not run; looked at, never changed, in the thread of the caller.
+    shard : Shard
+        Units of other shards are not run.
+
+    Yields
+    ------
+    Partial
+        Each unit of the shard that is not done comes in one of them, once.
+
+    Raises
+    ------
+    ArgumentError
+        Ray is not installed, or something of the user's cannot be sent.
+    WorkerError
+        Workers cannot be started, or keep dying.
+    Exception
+        What a worker raises, or the reading of `blocks`.
+    """
+    from provis_fast.distributed.pool import Pool
+    from provis_fast.distributed.scheduling import Schedule
+
+    pool = Pool(_transport(workers, spec), workers.number, Schedule(plan, done, shard))
+    yield from pool.over(blocks)
+
+
+def _transport(workers: Workers, spec: WorkerSpec) -> Any:
+    from dataclasses import replace
+
+    if workers.engine == "ray":
+        from provis_fast.distributed.ray_engine import RayActors
+
+        device = workers.devices[0] if workers.devices else spec.device
+        # Ray shows each actor one GPU, its own.
+        device = "cuda:0" if device.startswith("cuda") else device
+        return RayActors(replace(spec, device=device), workers.number)
+    from provis_fast.distributed.processes import Processes
+
+    devices = workers.devices or (spec.device,)
+    return Processes(
+        [replace(spec, device=devices[k % len(devices)]) for k in range(workers.number)]
+    )
