@@ -17,6 +17,7 @@ from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun, ProgressCallback
 from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer
+from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
@@ -67,6 +68,9 @@ def analyze(
     compat: str | None = None,
     background: ProteinSource | Iterable[Protein] | str | PathLike[str] | None = None,
     threads: int | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    devices: str | Sequence[str] | None = None,
     arcs: str | PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> HeadStatistics:
@@ -102,7 +106,18 @@ def analyze(
     background : as `proteins`, optional
         With `compat`: the corpus of the background. Default: the analysed proteins.
     threads : int, optional
-        Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`.
+        Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`. With
+        several workers: of each; by default they share the cores.
+    engine : {"serial", "processes", "ray"}, optional
+        Analyse in this process, in processes of this machine, or as actors of Ray. Default: in this
+        process, unless `workers` or `devices` are given. Numbers do not depend on it. Worker
+        processes load the model themselves, from where `load_model` had it; functions of your own
+        properties must be defined in a module that they can import.
+    workers : int, optional
+        How many; default one for each of `devices`.
+    devices : str or sequence of str, optional
+        Devices of worker processes, such as ``["cuda:0", "cuda:1"]``, dealt out in turn; default
+        that of the model. For Ray ``"cuda"``: a GPU for each worker.
     arcs : str or path, optional
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
@@ -130,7 +145,15 @@ def analyze(
         On Ctrl-C; carries the partial result.
     ResultError
         The file of arcs cannot be written.
+    WorkerError
+        Worker processes cannot be started, or keep dying.
     """
+    team = Workers.checked(engine, workers, devices)
+    if arcs is not None and team.engine != "serial":
+        raise ArgumentError(
+            f'arcs: expected only with engine="serial", got {team.engine!r}: lists of arcs are '
+            "written by one process; leave out engine, workers and devices"
+        )
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
     if background is not None and compat is None:
@@ -141,7 +164,7 @@ def analyze(
     if not isinstance(model, Model):
         model = load_model(model)
     if batch_tokens is None:
-        batch_tokens = CPU_BATCH_TOKENS if model.device.type == "cpu" else BATCH_TOKENS
+        batch_tokens = CPU_BATCH_TOKENS if team.kind(model) == "cpu" else BATCH_TOKENS
     measures = Measures.checked(
         properties,
         threshold,
@@ -187,8 +210,8 @@ def analyze(
         versions=versions.current(),
         settings={
             "batch_tokens": (str(batch_tokens),),
-            "device": (str(model.device),),
-            "linear": (linear.library(model.device.type, model.dtype),),
+            "device": tuple(sorted(set(team.devices))) or (str(model.device),),
+            "linear": (linear.library(team.kind(model), model.dtype),),
         },
     )
     with thread_count(threads), arc_file(arcs) as writer:
@@ -196,12 +219,16 @@ def analyze(
         try:
             if corpus is not None:  # first: a corpus of no use is known before the work is done
                 run.read_background(corpus)
-            run.serially(writer)
+            if team.engine == "serial":
+                run.serially(writer)
+            else:
+                team.analyse(run, threads)
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None
         finally:
             run.finish()
+            result.run[-1] |= team.told(threads, model)
         check_outcome(result)
     return result
 

@@ -1,4 +1,4 @@
-"""Inputs cut into units without a model, and deliveries without numbers: for tests of scheduling."""
+"""Inputs cut into units without a model, and deliveries without numbers, to test scheduling."""
 
 from __future__ import annotations
 

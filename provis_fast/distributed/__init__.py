@@ -7,17 +7,24 @@ to the last bit whoever ran what, in whatever order, and whoever died meanwhile.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from provis_fast.analysis_run import AnalysisRun
+    from provis_fast.models import Model
     from provis_fast.partials import Partial
     from provis_fast.units import Block, Done, Shard, Unit
     from provis_fast.worker import WorkerSpec
+
+logger = logging.getLogger(__name__)
 
 #: Ways to run an analysis: in this process, in processes of this machine, as actors of Ray.
 ENGINES = ("serial", "processes", "ray")
@@ -80,11 +87,55 @@ class Workers(NamedTuple):
         number = workers if workers is not None else max(1, len(devices))
         return cls(engine, number, devices)
 
-    def threads(self, given: int | None, on_cpu: bool) -> int | None:
+    def kind(self, model: Model) -> str:
+        """Kind of device that the workers run on: "cpu" or "cuda"."""
+        return self.devices[0].partition(":")[0] if self.devices else model.device.type
+
+    def threads(self, given: int | None, model: Model) -> int | None:
         """Threads of each worker: as `given`, else on a CPU an equal share of the cores."""
-        if given is not None or not on_cpu:
+        if given is not None or self.kind(model) != "cpu":
             return given
         return max(1, _cores() // self.number)
+
+    def told(self, threads: int | None, model: Model) -> dict[str, Any]:
+        """What a result says of the run: nothing where it ran in this process."""
+        if self.engine == "serial":
+            return {}
+        told: dict[str, Any] = {"engine": self.engine, "workers": self.number}
+        threads = self.threads(threads, model)
+        return told if threads is None else told | {"threads": threads}
+
+    def analyse(self, run: AnalysisRun, threads: int | None, tables: Sequence[str] = ()) -> None:
+        """Have an analysis run by workers; see `partials` for what is raised.
+
+        Parameters
+        ----------
+        run : AnalysisRun
+            Absorbs what they have done.
+        threads : int, optional
+            Of each worker.
+        tables : sequence of str
+            Tables of rows per protein that are wanted.
+        """
+        from provis_fast.worker import WorkerSpec
+
+        threads = self.threads(threads, run.model)
+        spec = WorkerSpec.of(run.model, run.measures, run.planner, threads, tables)
+        _tell_memory(self, run.model)
+        found = partials(self, spec, run.planner.units, run.blocks(), run.done, run.shard)
+        with closing(found):
+            run.absorb_all(found)
+
+
+def _tell_memory(workers: Workers, model: Model) -> None:
+    weights = sum(tensor.nbytes for tensor in model.module.state_dict().values())
+    logger.info(
+        "%d worker(s) (%s), each with the %.1f GiB of %s in its memory",
+        workers.number,
+        workers.engine,
+        weights / 2**30,
+        model.name,
+    )
 
 
 def _cores() -> int:
@@ -141,8 +192,6 @@ def partials(
 
 
 def _transport(workers: Workers, spec: WorkerSpec) -> Any:
-    from dataclasses import replace
-
     if workers.engine == "ray":
         from provis_fast.distributed.ray_engine import RayActors
 

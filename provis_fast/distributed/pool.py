@@ -19,15 +19,15 @@ import numpy as np
 
 from provis_fast import errors, versions
 from provis_fast.distributed.scheduling import AHEAD, Schedule, Task
-from provis_fast.errors import WorkerError
+from provis_fast.errors import ArgumentError, WorkerError
 from provis_fast.partials import Partial
 from provis_fast.units import Block, UnitKey
 
 logger = logging.getLogger(__name__)
 
-#: Workers that may die one after the other without anything having been finished in between. A unit
-#: in which several proteins end their worker costs a few.
-DEATHS_IN_A_ROW = 25
+#: Workers that may die one after the other without a protein having been analysed in between. Each
+#: protein that ends its worker costs two or three.
+DEATHS_IN_A_ROW = 30
 
 
 class Ready(NamedTuple):
@@ -230,7 +230,9 @@ class Pool:
         elif isinstance(event, Partial):
             if self._schedule.deliver(number, event):
                 yield event
-        elif isinstance(event, Failed) and number in self._ready:
+        elif isinstance(event, Failed) and (
+            number in self._ready or isinstance(event.error, ArgumentError)
+        ):
             raise event.error
         else:
             self._lost(number, event)
@@ -247,15 +249,15 @@ class Pool:
             error = WorkerError(
                 f"worker {place + 1} of {len(self._places)}: the worker process {how}, before "
                 "it had loaded the model: is there memory for the model in each of "
-                f"{len(self._places)} workers? Use fewer of them, or see what they wrote on stderr"
+                f"{len(self._places)} workers? Use fewer of them, or try without them"
             )
         self._schedule.lost(number, how)
         if was_ready:
             if self._schedule.deaths_in_a_row >= DEATHS_IN_A_ROW:
                 raise WorkerError(
-                    f"{DEATHS_IN_A_ROW} worker processes ended one after the other, and nothing "
-                    f"was finished in between; the last one {how}. See what they wrote on stderr; "
-                    "give each worker more memory, or use fewer of them"
+                    f"{DEATHS_IN_A_ROW} worker processes ended one after the other, and no protein "
+                    f"was analysed in between; the last one {how}. Give each worker more memory, "
+                    "use fewer of them, or try without them what ends them"
                 )
             logger.warning("a worker process %s; another takes its place", how)
             self._start(place)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 import queue
 import re
 import signal
@@ -22,7 +23,7 @@ from typing import Any
 from provis_fast.distributed import worker_loop
 from provis_fast.distributed.pool import Failed, Lost, Message
 from provis_fast.distributed.scheduling import Task
-from provis_fast.errors import ArgumentError, WorkerError
+from provis_fast.errors import ArgumentError, ModelError, WorkerError
 from provis_fast.worker import WorkerSpec
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,14 @@ class Actor:
         self._messages.put(_LAST)
 
     def _post(self, message: Message) -> None:
+        if isinstance(message, Failed) and isinstance(message.error, ModelError):
+            message = Failed(
+                ModelError(
+                    f"a worker of Ray on {platform.node()}: {message.error} (every machine of the "
+                    "cluster needs the model in the same folder or under the same name: put it on "
+                    "a file system that all of them share)"
+                )
+            )
         self._messages.put(pickle.dumps(message, protocol=5))
 
     def pid(self) -> int:

@@ -92,7 +92,7 @@ class Schedule:
     Attributes
     ----------
     deaths_in_a_row : int
-        Workers that have died since the last delivery.
+        Workers that have died since any protein was last analysed.
     """
 
     def __init__(self, plan: Callable[[Block], Sequence[Unit]], done: Done, shard: Shard = WHOLE):
@@ -173,7 +173,8 @@ class Schedule:
             return False
         for key in partial.units:
             self._deaths.pop(key, None)
-        self.deaths_in_a_row = 0
+        if any(len(task.unit.members) > len(task.killers) for task in own):
+            self.deaths_in_a_row = 0
         return True
 
     def lost(self, worker: Hashable, how: str) -> None:
