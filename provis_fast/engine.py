@@ -123,8 +123,9 @@ def analyze(
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
     progress : callable, optional
-        Called after every pack, and where records were set aside, with the proteins done (those set aside included), the tokens done,
-        and the proteins altogether: counted, estimated from the files read so far, or None.
+        Called after every pack, and where records were set aside, with the proteins done (those set
+        aside included), the tokens done, and the proteins altogether: counted, estimated from the
+        files read so far, or None.
 
     Returns
     -------
