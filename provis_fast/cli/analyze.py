@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             proteins,
             properties,
             arguments.threshold,
-            device=arguments.device,
+            **_where(arguments),
             dtype=arguments.dtype,
             revision=arguments.revision,
             layers=arguments.layers,
@@ -56,6 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
             if value is not None:
                 result.settings[name] = (value,)
         return finish(result, target, interrupted, arguments.overwrite, arcs)
+
+
+def _where(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Device of the model, and who runs it: the model of workers is not on a device here."""
+    engine, workers, device = arguments.engine, arguments.workers, arguments.device
+    devices = tuple(part.strip() for part in device.split(","))
+    if engine in (None, "serial") and workers is None and len(devices) == 1:
+        return {"device": device}
+    team = {"engine": engine, "workers": workers}
+    return team if devices == ("auto",) else team | {"device": "cpu", "devices": devices}
 
 
 _NO_ARCS = (

@@ -105,7 +105,7 @@ class Workers(NamedTuple):
         threads = self.threads(threads, model)
         return told if threads is None else told | {"threads": threads}
 
-    def analyse(self, run: AnalysisRun, threads: int | None, tables: Sequence[str] = ()) -> None:
+    def analyse(self, run: AnalysisRun, threads: int | None) -> None:
         """Have an analysis run by workers; see `partials` for what is raised.
 
         Parameters
@@ -114,13 +114,11 @@ class Workers(NamedTuple):
             Absorbs what they have done.
         threads : int, optional
             Of each worker.
-        tables : sequence of str
-            Tables of rows per protein that are wanted.
         """
         from provis_fast.worker import WorkerSpec
 
         threads = self.threads(threads, run.model)
-        spec = WorkerSpec.of(run.model, run.measures, run.planner, threads, tables)
+        spec = WorkerSpec.of(run.model, run.measures, run.planner, threads)
         _tell_memory(self, run.model)
         found = partials(self, spec, run.planner.units, run.blocks(), run.done, run.shard)
         with closing(found):

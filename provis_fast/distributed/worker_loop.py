@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from provis_fast import versions
@@ -105,7 +104,7 @@ def unpacked(message: bytes) -> Start:
 
 
 def serve(message: bytes, inbox: Inbox, post: Callable[[Message], None]) -> None:
-    """Start a worker and let it work until the inbox is closed.
+    """The whole life of a worker that has a process of its own.
 
     Parameters
     ----------
@@ -113,18 +112,31 @@ def serve(message: bytes, inbox: Inbox, post: Callable[[Message], None]) -> None
         From `packed`.
     inbox : Inbox
     post : callable
-        Takes messages; called from several threads. What is raised is posted, as `Failed`.
+        Takes messages, what this package logs among them; called from several threads.
     """
     try:
         start = unpacked(message)
-        with _logs(start.level, post), start.spec.start() as worker:
+        _forward_logs(start.level, post)
+    except Exception as error:
+        post(Failed(_picklable(error)))
+    else:
+        work(start.spec, inbox, post)
+
+
+def work(spec: WorkerSpec, inbox: Inbox, post: Callable[[Message], None]) -> None:
+    """Start a worker and let it work until the inbox is closed.
+
+    What is raised meanwhile is posted, as `Failed`.
+    """
+    try:
+        with spec.start() as worker:
             post(Ready(versions.current()))
-            _work(worker, inbox, post)
+            _run_tasks(worker, inbox, post)
     except Exception as error:
         post(Failed(_picklable(error)))
 
 
-def _work(worker: Worker, inbox: Inbox, post: Callable[[Message], None]) -> None:
+def _run_tasks(worker: Worker, inbox: Inbox, post: Callable[[Message], None]) -> None:
     def prepare() -> Iterator[tuple[Task, Prepared | None]]:
         for task in inbox:
             # To prepare a task that is lent alone may end the process: not before there is leave.
@@ -193,14 +205,9 @@ class _Handler(logging.Handler):
         )
 
 
-@contextmanager
-def _logs(level: int, post: Callable[[Message], None]) -> Iterator[None]:
-    """Have what this package logs posted."""
-    log, handler = logging.getLogger("provis_fast"), _Handler(level, post)
-    log.addHandler(handler)
+def _forward_logs(level: int, post: Callable[[Message], None]) -> None:
+    """Have what this package logs posted instead, from now on."""
+    log = logging.getLogger("provis_fast")
+    log.handlers = [_Handler(level, post)]
     log.setLevel(level)
     log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
