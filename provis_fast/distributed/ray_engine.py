@@ -116,10 +116,6 @@ def _connect(ray: Any, cpus: int) -> None:
     except Exception as error:  # of many kinds
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
         raise WorkerError(f"cannot reach or start {where}: {error}") from error
-    with suppress(Exception):  # Ray's own, which it may change: it prints on stdout when actors die
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
-
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 @contextmanager
