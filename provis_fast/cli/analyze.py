@@ -163,7 +163,7 @@ def finish(
     folder = storage.partial_folder(target) if interrupted else target
     lost = interrupted and arcs is not None
     if lost:  # the file of arcs appears with the last of them
-        result.notes.append(_NO_ARCS)
+        result.note(_NO_ARCS)
     output.save(result, folder, overwrite, None if interrupted else arcs)
     output.explain(result, folder)
     if interrupted:
