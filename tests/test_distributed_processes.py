@@ -19,7 +19,7 @@ from provis_fast import cli, distributed
 from provis_fast.distributed import processes
 from provis_fast.distributed.pool import Began
 from provis_fast.engine import Interrupted
-from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.errors import ArgumentError, ModelError, WorkerError
 from provis_fast.properties import KeyClass
 from provis_fast.proteins import SetAside
 
@@ -199,6 +199,7 @@ def test_a_model_of_unknown_origin_is_refused(bert, proteins):
         ({"workers": 0}, "workers: expected"),
         ({"devices": ["cpu", "cuda:0"]}, "devices: expected all of one kind"),
         ({"devices": [0]}, "devices: expected names"),
+        ({"devices": "auto"}, "devices: expected names"),
         ({"engine": "serial", "workers": 2}, 'engine: "serial" is one worker'),
         ({"engine": "ray", "devices": ["cuda:0", "cuda:1"]}, "devices: expected one kind"),
         ({"workers": 2, "arcs": "arcs.parquet"}, "arcs: expected only with engine"),
@@ -216,6 +217,12 @@ def test_workers_share_the_cores_of_a_cpu_unless_told(bert, monkeypatch):
     assert team.threads(5, bert) == 5
     gpus = distributed.Workers.checked(None, None, ("cuda:0", "cuda:1"))
     assert gpus.number == 2 and gpus.threads(None, bert) is None
+
+
+def test_processes_that_cannot_be_started_are_told(bert, proteins, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(WorkerError, match=r"cannot be started: .*before it had loaded the model"):
+        analyse(bert, proteins, workers=2)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu,cpu"])

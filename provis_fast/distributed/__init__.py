@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 #: Ways to run an analysis: in this process, in processes of this machine, as actors of Ray.
 ENGINES = ("serial", "processes", "ray")
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 #: More than this on one machine is a mistake.
 MAX_PROCESSES = 1024
 
@@ -63,9 +65,9 @@ class Workers(NamedTuple):
         if workers is not None:
             workers = check_integer("workers", workers, 1, MAX_PROCESSES)
         devices = (devices,) if isinstance(devices, str) else tuple(devices or ())
-        if not all(isinstance(device, str) and device for device in devices):
+        if not all(isinstance(name, str) and _DEVICE.fullmatch(name) for name in devices):
             raise ArgumentError(
-                f"devices: expected names like 'cuda:0' and 'cpu', got {list(devices)!r}"
+                f"devices: expected names like 'cuda:0', or 'cpu', got {list(devices)!r}"
             )
         if len({device.partition(":")[0] for device in devices}) > 1:
             raise ArgumentError(

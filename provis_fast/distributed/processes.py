@@ -51,8 +51,13 @@ class _Process:
     ):
         # Libraries that count cores for themselves are told not to.
         environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
-        self._child = ChildProcess(_TARGET, name, environment=environment)
         self._post = post
+        self._child: ChildProcess | None = None
+        try:
+            self._child = ChildProcess(_TARGET, name, environment=environment)
+        except ChildDiedError as error:
+            post(Lost(_how(error)))
+            return
         threading.Thread(
             target=self._listen, args=(start,), name=f"provis_fast-{name}", daemon=True
         ).start()
@@ -68,9 +73,9 @@ class _Process:
             self._post(Failed(error))
 
     @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._child.pid
+    def pid(self) -> int | None:
+        """Of the process; None where it could not be started."""
+        return self._child and self._child.pid
 
     def give(self, tasks: Sequence[Task]) -> None:
         """See `Worker`."""
@@ -81,12 +86,13 @@ class _Process:
         self._send(_LEAVE)
 
     def _send(self, message: bytes) -> None:
-        with suppress(OSError):  # it is dead, as the listening thread will tell
+        with suppress(OSError):  # it is dead, as the listening thread tells
             self._child.connection.send_bytes(message)
 
     def stop(self) -> None:
         """See `Worker`."""
-        self._child.close()
+        if self._child is not None:
+            self._child.close()
 
 
 def _how(error: ChildDiedError) -> str:
