@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun, ProgressCallback
 from provis_fast.arc_lists import arc_file
-from provis_fast.arguments import check_integer
+from provis_fast.arguments import check_integer, check_seconds
+from provis_fast.checkpoint import Checkpoints
 from provis_fast.distributed import Workers
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, InputError
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import Property
 from provis_fast.proteins import Protein, load_proteins
+from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
 from provis_fast.threads import MAX_THREADS, thread_count
+from provis_fast.units import WHOLE, Shard
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -72,6 +75,10 @@ def analyze(
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     arcs: str | PathLike[str] | None = None,
+    shard: tuple[int, int] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = True,
     progress: ProgressCallback | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
@@ -122,6 +129,19 @@ def analyze(
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
+    shard : (int, int), optional
+        (i, n): analyse the i-th (from 1) of n equal shares of the input. All n results, merged in
+        any order, are that of the whole, to the last bit. Each reads all of the input, so that
+        duplicates are the same.
+    checkpoint : str or path, optional
+        A folder where the state of the run is kept (`provis_fast.checkpoint`): a run that was
+        killed, interrupted or has failed goes on from there when it is started again, and ends with
+        the same result. The state of a finished run stays, too; delete it when the result is saved.
+        Not together with `arcs`.
+    checkpoint_seconds : float
+        From one checkpoint to the next; 0 writes one after every pack.
+    resume : bool
+        False begins anew, and deletes what is kept there.
     progress : callable, optional
         Called after every pack, and where records were set aside, with the proteins done (those set
         aside included), the tokens done, and the proteins altogether: counted, estimated from the
@@ -145,27 +165,156 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs cannot be written.
+        The file of arcs cannot be written; a checkpoint is damaged, or that of another run (the
+        message lists what differs).
     WorkerError
         Worker processes cannot be started, or keep dying.
     """
+    if arcs is not None and checkpoint is not None:
+        raise ArgumentError(
+            "checkpoint: expected None where arcs are listed, as that file is written in one go; "
+            f"got {checkpoint!r}"
+        )
+    threads = _check_count("threads", threads, MAX_THREADS)
     team = Workers.checked(engine, workers, devices)
     if arcs is not None and team.engine != "serial":
         raise ArgumentError(
             f'arcs: expected only with engine="serial", got {team.engine!r}: lists of arcs are '
             "written by one process; leave out engine, workers and devices"
         )
+    plan = _planned(
+        model,
+        proteins,
+        properties,
+        threshold,
+        layers=layers,
+        weighting=weighting,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+        min_arcs=min_arcs,
+        entropy=entropy,
+        compat=compat,
+        background=background,
+        shard=shard,
+        devices=devices,
+    )
+    result = plan.result
+    if arcs is not None and not plan.measures.thresholds:
+        raise ArgumentError(
+            'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
+            f"weighting={weighting!r}"
+        )
+    checkpoints = None
+    if checkpoint is not None:
+        checkpoints = Checkpoints(
+            checkpoint, check_seconds("checkpoint_seconds", checkpoint_seconds)
+        )
+        if not resume:
+            checkpoints.remove()
+    with thread_count(threads), arc_file(arcs) as writer:
+        run = AnalysisRun(
+            plan.model,
+            plan.measures,
+            plan.planner,
+            result,
+            plan.source,
+            shard=plan.shard,
+            progress=progress,
+            checkpoints=checkpoints,
+        )
+        run.resume()
+        try:
+            if plan.corpus is not None:  # first: if it is of no use, that is known before the work
+                run.read_background(plan.corpus)
+            if team.engine == "serial":
+                run.serially(writer)
+            else:
+                team.analyse(run, threads)
+        except BaseException as error:
+            result.complete = False
+            if result.shard is not None:
+                result.shard = result.shard._replace(parts=(), interrupted=result.shard.parts)
+            run.checkpoint()
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(result) from None
+            raise
+        else:
+            run.checkpoint()
+        finally:
+            run.finish()
+            result.run[-1] |= team.told(threads, plan.model)
+        if result.shard is None:  # of a shard, also nothing is a result
+            try:
+                check_outcome(result)
+            except InputError:
+                if checkpoints is not None:
+                    checkpoints.remove()
+                raise
+    return result
+
+
+def describe(
+    model: Model | str | PathLike[str],
+    proteins: ProteinSource | Iterable[Protein] | str | PathLike[str] | Sequence[Any],
+    properties: str | Property | Iterable[str | Property] = ("amino_acid",),
+    threshold: float | Sequence[float] = 0.3,
+    **options: Any,
+) -> HeadStatistics:
+    """The result that `analyze` would begin with: everything but numbers; nothing is run.
+
+    Parameters
+    ----------
+    model, proteins, properties, threshold
+        As for `analyze`.
+    **options
+        Those of `analyze` on which the result depends: all but threads, engine, workers, arcs,
+        progress, and how checkpoints are made.
+    """
+    return _planned(model, proteins, properties, threshold, **options).result
+
+
+class _Plan(NamedTuple):
+    """An analysis whose arguments were found good."""
+
+    model: Model
+    source: ProteinSource
+    corpus: ProteinSource | None  # of the background
+    measures: Measures
+    planner: PackPlanner
+    result: HeadStatistics  # empty
+    shard: Shard
+
+
+def _planned(
+    model: Any,
+    proteins: Any,
+    properties: Any,
+    threshold: Any,
+    *,
+    layers: Sequence[int] | None = None,
+    weighting: str = "arcs",
+    batch_tokens: int | None = None,
+    max_length: int | None = None,
+    min_arcs: int = 100,
+    entropy: bool = False,
+    compat: str | None = None,
+    background: Any = None,
+    shard: tuple[int, int] | None = None,
+    devices: str | Sequence[str] | None = None,
+) -> _Plan:
+    """Check the arguments of `analyze`, and load what they name."""
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
     if background is not None and compat is None:
         raise ArgumentError('background: expected only with compat="provis"; leave it out')
     batch_tokens = _check_count("batch_tokens", batch_tokens)
     max_length = _check_count("max_length", max_length)
-    threads = _check_count("threads", threads, MAX_THREADS)
+    share = WHOLE if shard is None else Shard.checked(shard)
     if not isinstance(model, Model):
         model = load_model(model)
+    kind = Workers.checked("processes", None, devices).kind(model)
     if batch_tokens is None:
-        batch_tokens = CPU_BATCH_TOKENS if team.kind(model) == "cpu" else BATCH_TOKENS
+        batch_tokens = CPU_BATCH_TOKENS if kind == "cpu" else BATCH_TOKENS
     measures = Measures.checked(
         properties,
         threshold,
@@ -176,11 +325,6 @@ def analyze(
         min_arcs,
         entropy,
     )
-    if arcs is not None and not measures.thresholds:
-        raise ArgumentError(
-            'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
-            f"weighting={weighting!r}"
-        )
     if compat is not None:
         if max_length not in (None, compatibility.PROVIS_RESIDUES):
             raise ArgumentError(
@@ -211,27 +355,14 @@ def analyze(
         versions=versions.current(),
         settings={
             "batch_tokens": (str(batch_tokens),),
-            "device": tuple(sorted(set(team.devices))) or (str(model.device),),
-            "linear": (linear.library(team.kind(model), model.dtype),),
+            "device": (kind,),  # not which: a run may go on with others
+            "linear": (linear.library(kind, model.dtype),),
+            **getattr(source, "settings", {}),
         },
     )
-    with thread_count(threads), arc_file(arcs) as writer:
-        run = AnalysisRun(model, measures, planner, result, source, progress=progress)
-        try:
-            if corpus is not None:  # first: a corpus of no use is known before the work is done
-                run.read_background(corpus)
-            if team.engine == "serial":
-                run.serially(writer)
-            else:
-                team.analyse(run, threads)
-        except KeyboardInterrupt:
-            result.complete = False
-            raise Interrupted(result) from None
-        finally:
-            run.finish()
-            result.run[-1] |= team.told(threads, model)
-        check_outcome(result)
-    return result
+    if share.of > 1:
+        result.shard, result.complete = ShardParts(share.of, (share.index,)), False
+    return _Plan(model, source, corpus, measures, planner, result, share)
 
 
 def _source(proteins: Any) -> ProteinSource:

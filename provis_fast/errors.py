@@ -53,7 +53,7 @@ class ResultError(ProvisError):
 
 
 class WorkerError(ProvisError):
-    """Worker processes cannot be started or keep dying, or what they need cannot be sent to them."""
+    """Worker processes cannot be started or reached, or keep dying."""
 
 
 class NumericalError(ProvisError, ArithmeticError):

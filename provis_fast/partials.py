@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,19 @@ class Partial(NamedTuple):
     digests: NDArray[np.uint64]
     tokens: int
     tables: list[tuple[UnitKey, dict[str, pa.RecordBatch]]]
+
+
+class Tables(Protocol):
+    """Takes rows about single proteins, and keeps them with the checkpoints."""
+
+    def append(self, key: UnitKey, rows: dict[str, pa.RecordBatch]) -> None:
+        """Take rows of a unit, by name of their table."""
+
+    def commit(self) -> Any:
+        """Flush what was taken to the disk; what `resume` needs to know, JSON."""
+
+    def resume(self, state: Any) -> None:
+        """Forget all that was taken after `commit` returned this."""
 
 
 class UnderWay:

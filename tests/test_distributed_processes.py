@@ -265,8 +265,45 @@ def test_the_command_line_has_workers(bert, tmp_path, monkeypatch, capsys, devic
     assert 'engine: "serial" is one worker' in capsys.readouterr().err
 
 
-def test_threads_as_workers_give_what_one_process_gives(bert, proteins, serial, monkeypatch):
+def test_threads_as_workers_give_what_one_process_gives(bert, proteins, serial, in_threads):
+    assert analyse(bert, proteins, workers=3).equals(serial)
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Workers without processes, which are slow to start."""
     monkeypatch.setattr(
         distributed, "_transport", lambda team, spec: distributed_cases.InThreads(spec)
     )
-    assert analyse(bert, proteins, workers=3).equals(serial)
+
+
+def test_shards_by_workers_make_the_whole(bert, proteins, serial, in_threads):
+    shards = [analyse(bert, proteins, workers=2, shard=(k, 3)) for k in (2, 3, 1)]
+    assert all(0 < shard.analysed < 298 for shard in shards)
+    assert pf.merge(shards).equals(serial)
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, None), (None, 3), (2, 2)])
+def test_one_engine_goes_on_where_another_was_interrupted(
+    bert, proteins, serial, in_threads, tmp_path, first, then
+):
+    seen = []
+
+    def progress(done, tokens, total):
+        seen.append(tokens)
+        if tokens > 2000:
+            raise KeyboardInterrupt
+
+    kept = {"checkpoint": tmp_path / "kept", "checkpoint_seconds": 0}
+    with pytest.raises(Interrupted):
+        analyse(bert, proteins, workers=first, progress=progress, **kept)
+    again = []
+    result = analyse(
+        bert,
+        proteins,
+        workers=then,
+        progress=lambda done, tokens, total: again.append(tokens),
+        **kept,
+    )
+    assert result.equals(serial)
+    assert min(tokens for tokens in again) >= 2000, "what was done is not run again"

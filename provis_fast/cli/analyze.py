@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provis_fast import storage
+from provis_fast import checkpoint, storage
 from provis_fast.atomic import cannot_write
 from provis_fast.cli import INTERRUPTED, output
 from provis_fast.cli.progress import ProgressReport, clock
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.identity import differences, fingerprint
 from provis_fast.statistics import HeadStatistics
+
+if TYPE_CHECKING:
+    from provis_fast.models import Model
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Analyse, save and show."""
-    target = output.target(arguments.out, arguments.overwrite)
-    output.partial_target(arguments.out, arguments.overwrite)
+    """Analyse, save and show; or go on with what an earlier call has begun."""
+    logging.getLogger(checkpoint.__name__).setLevel(logging.INFO)  # it says where it goes on
+    target = storage.check_writable(arguments.out)
+    anew = arguments.overwrite or arguments.no_resume
+    partial = output.partial_target(arguments.out, anew)
     properties = _properties(arguments)
     if arguments.background is not None and arguments.compat is None:
         raise ArgumentError(
@@ -33,39 +40,101 @@ def run(arguments: argparse.Namespace) -> int:
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     with _room_for_arcs(target, arguments) as arcs:
-        result, interrupted = analyse(
-            arguments.model,
-            proteins,
-            properties,
-            arguments.threshold,
-            **_where(arguments),
-            dtype=arguments.dtype,
-            revision=arguments.revision,
-            layers=arguments.layers,
-            weighting=arguments.weighting,
-            max_length=arguments.max_length,
-            min_arcs=arguments.min_arcs,
-            threads=arguments.threads,
-            compat=arguments.compat,
-            background=background,
-            entropy=arguments.entropy,
-            batch_tokens=arguments.batch_tokens,
-            arcs=arcs,
-        )
-        for name, value in (reading | {"revision": arguments.revision}).items():
-            if value is not None:
-                result.settings[name] = (value,)
+        device, devices = _devices(arguments)
+        model = load(arguments, device)
+        given = (model, proteins, properties, arguments.threshold)
+        options = {
+            "layers": arguments.layers,
+            "weighting": arguments.weighting,
+            "max_length": arguments.max_length,
+            "min_arcs": arguments.min_arcs,
+            "compat": arguments.compat,
+            "background": background,
+            "entropy": arguments.entropy,
+            "batch_tokens": arguments.batch_tokens,
+            "shard": arguments.shard,
+            "devices": devices,
+        }
+        settings = {k: v for k, v in reading.items() if v is not None}
+        if arguments.revision is not None:
+            settings["revision"] = arguments.revision
+        if not arguments.overwrite and (target / "manifest.json").exists():
+            from provis_fast.engine import describe
+
+            wanted = describe(*given, **options)
+            _add_settings(wanted, settings)
+            return _show_earlier(target, wanted)
+        options |= {name: getattr(arguments, name) for name in ("threads", "engine", "workers")}
+        options["arcs"] = arcs
+        if arcs is None:
+            options |= {"checkpoint": partial, "checkpoint_seconds": arguments.checkpoint_seconds}
+        elif (partial / checkpoint.FILE).exists():
+            _give_up_checkpoint(partial, anew)
+        result, interrupted = _go_on(given, options, arguments)
+        _add_settings(result, settings)
         return finish(result, target, interrupted, arguments.overwrite, arcs)
 
 
-def _where(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Device of the model, and who runs it: the model of workers is not on a device here."""
-    engine, workers, device = arguments.engine, arguments.workers, arguments.device
-    devices = tuple(part.strip() for part in device.split(","))
-    if engine in (None, "serial") and workers is None and len(devices) == 1:
-        return {"device": device}
-    team = {"engine": engine, "workers": workers}
-    return team if devices == ("auto",) else team | {"device": "cpu", "devices": devices}
+def _devices(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...] | None]:
+    """Device of the model here, and devices of the workers: these load models of their own."""
+    names = tuple(part.strip() for part in arguments.device.split(","))
+    alone = arguments.engine in (None, "serial") and arguments.workers is None and len(names) == 1
+    if alone or names == ("auto",):
+        return arguments.device, None
+    return "cpu", names
+
+
+def _add_settings(result: HeadStatistics, settings: dict[str, str]) -> None:
+    """What the command line knows of how proteins and model were read."""
+    for name, value in settings.items():
+        result.settings[name] = (value,)
+
+
+def _go_on(
+    given: Sequence[Any], options: dict[str, Any], arguments: argparse.Namespace
+) -> tuple[HeadStatistics, bool]:
+    """Analyse; what is left of another run is in the way only where nothing may be replaced."""
+    try:
+        return analyse(*given, resume=not arguments.no_resume, **options)
+    except checkpoint.OtherRunError:
+        if not arguments.overwrite:
+            raise
+        return analyse(*given, resume=False, **options)
+
+
+def _show_earlier(target: Path, wanted: HeadStatistics) -> int:
+    """Show a result that stands in the folder already, if it is that of this very run.
+
+    Raises
+    ------
+    ResultError
+        It is another run's; the message lists what differs.
+    """
+    earlier = storage.load(target, allow_partial=True)
+    if lines := differences(fingerprint(earlier), fingerprint(wanted), "there", "now"):
+        raise ResultError(
+            f"--out: {target} holds an earlier result, of another run, which differs in\n"
+            + "\n".join(lines)
+            + "\nGive another folder, or replace that result with --overwrite"
+        )
+    output.tell(
+        f"provis-fast: {target} holds the result of this run already; nothing is analysed again. "
+        "To do so, use --overwrite"
+    )
+    storage.remove_partial(storage.partial_folder(target))
+    output.explain(earlier, target)
+    output.show(earlier, target)
+    return output.status(earlier)
+
+
+def _give_up_checkpoint(partial: Path, anew: bool) -> None:
+    """An analysis that lists arcs cannot go on from a checkpoint."""
+    if not anew:
+        raise ResultError(
+            f"--arcs: {partial} holds the checkpoint of a run, from which one that lists arcs "
+            "cannot go on; start anew with --no-resume, or finish that run without --arcs"
+        )
+    checkpoint.Checkpoints(partial).remove()
 
 
 _NO_ARCS = (
@@ -110,19 +179,38 @@ def _properties(arguments: argparse.Namespace) -> list[Any]:
     return [Contact(**options) if prop.name == "contact" else prop for prop in properties]
 
 
+def load(arguments: argparse.Namespace, device: str) -> Model:
+    """The model of the command line, on a device.
+
+    Raises
+    ------
+    ArgumentError
+        It has fewer layers than --layers asks for.
+    """
+    from provis_fast.models import load_model
+
+    model = load_model(
+        arguments.model,
+        device=device,
+        dtype=arguments.dtype,
+        revision=arguments.revision,
+    )
+    layers = arguments.layers
+    if layers is not None and layers[-1] >= model.n_layers:
+        raise ArgumentError(
+            f"--layers: {arguments.model} has layers 1 to {model.n_layers}, got {layers[-1] + 1}"
+        )
+    return model
+
+
 def analyse(
-    model_name: str,
+    model: Model,
     proteins: Iterable[Any],
     properties: Sequence[Any],
     threshold: float | tuple[float, ...],
-    *,
-    device: str = "auto",
-    dtype: str = "float32",
-    revision: str | None = None,
-    layers: tuple[int, ...] | None = None,
     **options: Any,
 ) -> tuple[HeadStatistics, bool]:
-    """Load the model and analyse, with progress on stderr.
+    """Analyse, with progress on stderr.
 
     Returns
     -------
@@ -131,19 +219,11 @@ def analyse(
         Whether Ctrl-C ended it early; the result is then incomplete.
     """
     from provis_fast.engine import analyze
-    from provis_fast.models import load_model
 
-    model = load_model(model_name, device=device, dtype=dtype, revision=revision)
-    if layers is not None and layers[-1] >= model.n_layers:
-        raise ArgumentError(
-            f"--layers: {model_name} has layers 1 to {model.n_layers}, got {layers[-1] + 1}"
-        )
     interrupted = False
     try:
         with ProgressReport() as progress:
-            result = analyze(
-                model, proteins, properties, threshold, layers=layers, progress=progress, **options
-            )
+            result = analyze(model, proteins, properties, threshold, progress=progress, **options)
     except KeyboardInterrupt as error:
         if getattr(error, "partial", None) is None:
             raise
@@ -160,18 +240,26 @@ def finish(
     arcs: Path | None = None,
 ) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
-    folder = storage.partial_folder(target) if interrupted else target
-    lost = interrupted and arcs is not None
-    if lost:  # the file of arcs appears with the last of them
-        result.note(_NO_ARCS)
-    output.save(result, folder, overwrite, None if interrupted else arcs)
-    output.explain(result, folder)
+    partial = storage.partial_folder(target)
     if interrupted:
+        lost = ""
+        if arcs is not None:  # the file of arcs appears with the last of them
+            result.note(_NO_ARCS)
+            lost = ", without their list of arcs"
+        output.save_partial(result, partial)
+        output.explain(result, partial)
+        more = "; the same command goes on" if (partial / checkpoint.FILE).exists() else ""
         output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{folder}, marked incomplete{', without their list of arcs' if lost else ''}"
+            f"{partial}, marked incomplete{lost}{more}"
         )
         return INTERRUPTED
-    output.show(result, folder)
-    output.tell(f"Analysed in {clock(result.run[-1]['seconds'])}.")
+    output.save(result, target, overwrite, arcs)
+    try:
+        storage.remove_partial(partial)
+    except OSError as error:
+        output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
+    output.explain(result, target)
+    output.show(result, target)
+    output.tell(f"Analysed in {clock(sum(session['seconds'] for session in result.run))}.")
     return output.status(result)
