@@ -12,7 +12,7 @@ import operator
 import platform
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,24 +23,25 @@ from provis_fast import compat as compatibility
 from provis_fast.accumulate import Measures
 from provis_fast.checkpoint import Checkpoints, State
 from provis_fast.errors import ResultError
+from provis_fast.events import Checkpointed
 from provis_fast.identity import fingerprint
 from provis_fast.interruptions import uninterrupted
 from provis_fast.models import Model
 from provis_fast.partials import Tables
 from provis_fast.plan import PackPlanner, Prepared
 from provis_fast.prefetch import prefetched
+from provis_fast.proteins import Protein, ProteinSource, SetAside
+from provis_fast.proteins.reader_process import Batch
+from provis_fast.stages import WAIT, Lane, Span, Total
 from provis_fast.statistics import HeadStatistics
 from provis_fast.units import NOTED, WHOLE, Block, Done, Shard, Unit, blocks
+from provis_fast.watch import Watch
 from provis_fast.worker import Partial, Worker
 
 if TYPE_CHECKING:
     from provis_fast.arcs import ArcWriter
-    from provis_fast.proteins import ProteinSource
 
 logger = logging.getLogger(__name__)
-
-#: Called with the proteins done, the tokens done, and the proteins altogether (None: not known).
-ProgressCallback = Callable[[int, int, int | None], None]
 
 
 class AnalysisRun:
@@ -58,8 +59,10 @@ class AnalysisRun:
         The input.
     shard : Shard
         The share of it that is analysed.
-    progress : callable, optional
-        See `ProgressCallback`.
+    watch : Watch, optional
+        Is told how far the analysis has come.
+    readers : int, optional
+        Processes that read the input; see `provis_fast.proteins.reading_ahead`.
     checkpoints : Checkpoints, optional
         Where the state of the run is kept.
     tables : Tables, optional
@@ -80,13 +83,17 @@ class AnalysisRun:
         source: ProteinSource,
         *,
         shard: Shard = WHOLE,
-        progress: ProgressCallback | None = None,
+        watch: Watch | None = None,
+        readers: int | None = 0,
         checkpoints: Checkpoints | None = None,
         tables: Tables | None = None,
     ):
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
         self.source, self.shard, self.done = source, shard, Done(shard)
-        self._progress, self._checkpoints, self._tables = progress, checkpoints, tables
+        self.watch, self._readers = watch or Watch(stages=planner.stages), readers
+        self._read_elsewhere = False  # by other processes
+        self._bytes_read = 0
+        self._checkpoints, self._tables = checkpoints, tables
         self._fingerprint = fingerprint(result)
         self._total: int | None = None  # records, once all were read
         self._background: tuple[list[int], list[int], list[str]] | None = None
@@ -121,10 +128,17 @@ class AnalysisRun:
         if self._tables is not None:
             self._tables.resume(state.tables)
 
-    def checkpoint(self) -> None:
-        """Keep the state on the disk, if it is to be kept."""
-        if self._checkpoints is not None:
-            self._checkpoints.write(self._state)
+    @property
+    def earlier_tokens(self) -> int:
+        """Run by earlier sessions."""
+        return sum(session["tokens"] for session in self._sessions)
+
+    def checkpoint(self) -> bool:
+        """Keep the state on the disk, if it is to be kept; tells whether it is there."""
+        if self._checkpoints is None:
+            return False
+        with self.planner.stages.timed("checkpoint"):
+            return self._checkpoints.write(self._state)
 
     def _state(self) -> State:
         result = self.result
@@ -150,9 +164,9 @@ class AnalysisRun:
             Takes every arc.
         """
         worker = Worker(self.model, self.measures, self.planner, result=self.result, arcs=arcs)
-        with prefetched(self._prepared()) as prepared, worker:
+        with prefetched(self._prepared(), cancel=self.stop_reading) as prepared, worker:
             try:
-                for unit, sizes in prepared:
+                for unit, sizes in self.planner.stages.waiting(prepared):
                     if unit is not None:
                         worker.run(unit)
                     with uninterrupted():  # the worker has added to the result already
@@ -163,14 +177,14 @@ class AnalysisRun:
                 with uninterrupted():  # a unit may have been done just as Ctrl-C came
                     self.absorb(worker.take())
                 raise
-        self._report()
+        self._report(last=True)
 
     def absorb_all(self, partials: Iterable[Partial]) -> None:
         """Analyse by workers elsewhere, which yield what they have done."""
         for partial in partials:
             self.absorb(partial)
             self._after_each()
-        self._report()
+        self._report(last=True)
 
     def absorb(self, partial: Partial) -> None:
         """Take what a worker has done into the result, whole or not at all."""
@@ -190,19 +204,59 @@ class AnalysisRun:
                     self._tables.append(key, rows)
             self._digests.frombytes(partial.digests.tobytes())
             self._tokens += partial.tokens
+            if partial.stages is not None:
+                self.planner.stages.merge(partial.stages)
             for remark in partial.remarks:
                 self.result.remarks.add(remark)
         for remark in partial.remarks:
             if remark.status != NOTED:
                 logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
+                self.watch.set_aside(remark)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of the input, all of them: records are counted, and duplicates known, by them."""
         read = 0
-        for block in blocks(self.source.records()):
+        stream = blocks(self._records())
+        while True:
+            with self.planner.stages.timed("read") as span:
+                block = next(stream, None)
+                if block is None:
+                    break
+                if self._read_elsewhere:
+                    span.stage = WAIT
+                else:
+                    span.count(
+                        proteins=len(block.records), tokens=_residues(block), bytes=self._bytes()
+                    )
             read += len(block.records)
             yield block
         self._total = read
+
+    def stop_reading(self) -> None:
+        """End the processes that read the input; may be called from any thread."""
+        if isinstance(self.source, ProteinSource):
+            self.source.stop_reading()
+
+    def _records(self) -> Iterator[Protein | SetAside]:
+        if not isinstance(self.source, ProteinSource):
+            return self.source.records()
+        labels = {name for prop in self.measures.properties for name in prop.label_names}
+        return self.source.records(
+            readers=self._readers, labels=sorted(labels), took=self._read_by_another
+        )
+
+    def _bytes(self) -> int:
+        """Of the files that were read to their end since this was asked last."""
+        so_far = getattr(self.source, "bytes_read", 0)
+        bytes_, self._bytes_read = so_far - self._bytes_read, so_far
+        return bytes_
+
+    def _read_by_another(self, reader: str, batch: Batch) -> None:
+        self._read_elsewhere = True
+        total = Total(batch.seconds, batch.n_records, batch.residues, batch.n_bytes)
+        sizes = {"proteins": batch.n_records, "tokens": batch.residues}
+        span = Span(Lane(reader, "files"), "read", batch.began, batch.seconds, sizes)
+        self.planner.stages.add(span.lane, span.stage, total, span)
 
     def read_background(self, source: ProteinSource) -> None:
         """Pool the background of a corpus of its own; `finish` puts it into the result.
@@ -260,14 +314,21 @@ class AnalysisRun:
             yield None if unit is None else self.planner.prepare(unit), sizes
 
     def _after_each(self) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.write_if_due(self._state)
+        if self._checkpoints is not None and self._checkpoints.due:
+            began = time.perf_counter()
+            if self.checkpoint():
+                seconds = time.perf_counter() - began
+                path = str(self._checkpoints.path)
+                self.watch.tell(Checkpointed(self.result.read, path, seconds))
         self._report()
 
-    def _report(self) -> None:
-        if self._progress is not None:
-            done = self.result.read
-            total = self._total or operator.length_hint(self.source, 0)
-            total = -(-total // self.shard.of) or None
-            tokens = self._tokens + sum(session["tokens"] for session in self._sessions)
-            self._progress(done, tokens, total if total is None else max(total, done))
+    def _report(self, last: bool = False) -> None:
+        done = self.result.read
+        total = self._total or operator.length_hint(self.source, 0)
+        total = -(-total // self.shard.of) or None
+        total = total if total is None else max(total, done)
+        self.watch.progressed(done, self.earlier_tokens + self._tokens, total, last=last)
+
+
+def _residues(block: Block) -> int:
+    return sum(len(record) for record in block.records if isinstance(record, Protein))

@@ -133,13 +133,20 @@ class Checkpoints:
         except OSError as error:
             raise ResultError(f"{self.path}: cannot be deleted ({error})") from error
 
-    def write_if_due(self, state: Callable[[], State]) -> None:
-        """Write a checkpoint if the time has come."""
-        if time.monotonic() - self._last >= self._seconds:
-            self.write(state)
+    @property
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() - self._last >= self._seconds
 
-    def write(self, state: Callable[[], State]) -> None:
-        """Write a checkpoint; where that fails say so, and leave the last one as it is."""
+    def write(self, state: Callable[[], State]) -> bool:
+        """Write a checkpoint; where that fails say so, and leave the last one as it is.
+
+        Returns
+        -------
+        bool
+            Whether it was written.
+        """
+        written = False
         temporary = self.path.with_name(_TEMPORARY)
         try:
             with uninterrupted():
@@ -150,6 +157,7 @@ class Checkpoints:
                     os.fsync(stream.fileno())
                 os.replace(temporary, self.path)
                 _flush_folder(self.folder)
+            written = True
         except OSError as error:
             logger.warning(
                 "no checkpoint could be written in %s (%s); the analysis goes on, and it is tried "
@@ -161,6 +169,7 @@ class Checkpoints:
             )
             _remove_quietly(temporary)
         self._last = time.monotonic()
+        return written
 
 
 def _flush_folder(folder: Path) -> None:

@@ -175,7 +175,6 @@ class ChildProcess:
             self.close()
             return ChildDiedError(self.name, "has closed its connection, and was ended")
         self._listener.join(1.0)  # a process that the child has started may keep its output open
-        self.close()
         return ChildDiedError(self.name, _how(status), _text(self._output))
 
 

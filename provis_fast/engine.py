@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
-from provis_fast.analysis_run import AnalysisRun, ProgressCallback
+from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer, check_seconds
 from provis_fast.checkpoint import Checkpoints
 from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError, InputError
+from provis_fast.events import EventCallback
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.plan import PackPlanner
@@ -29,7 +30,9 @@ from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
 from provis_fast.threads import MAX_THREADS, thread_count
+from provis_fast.trace import traced
 from provis_fast.units import WHOLE, Shard
+from provis_fast.watch import ProgressCallback, Watch
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -79,7 +82,10 @@ def analyze(
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
     resume: bool = True,
+    readers: int | None = None,
     progress: ProgressCallback | None = None,
+    events: EventCallback | None = None,
+    profile: str | PathLike[str] | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
 
@@ -142,10 +148,19 @@ def analyze(
         From one checkpoint to the next; 0 writes one after every pack.
     resume : bool
         False begins anew, and deletes what is kept there.
+    readers : int, optional
+        Processes that read the input, in its order, while the model runs; 0 reads in a thread of
+        this one. The result is the same. Default: 0, or, for many structures, one for every four
+        cores (`provis_fast.proteins.reading_ahead`).
     progress : callable, optional
         Called after every pack, and where records were set aside, with the proteins done (those set
         aside included), the tokens done, and the proteins altogether: counted, estimated from the
         files read so far, or None.
+    events : callable, optional
+        Called with what happens, as it happens; see `provis_fast.events`.
+    profile : str or path, optional
+        Write the stages of the analysis, thread by thread, into this file as a Chrome trace
+        (`provis_fast.trace`), however the analysis ends.
 
     Returns
     -------
@@ -165,8 +180,8 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs cannot be written; a checkpoint is damaged, or that of another run (the
-        message lists what differs).
+        The file of arcs, or that of the profile, cannot be written; a checkpoint is damaged, or
+        that of another run (the message lists what differs).
     WorkerError
         Worker processes cannot be started, or keep dying.
     """
@@ -182,6 +197,8 @@ def analyze(
             f'arcs: expected only with engine="serial", got {team.engine!r}: lists of arcs are '
             "written by one process; leave out engine, workers and devices"
         )
+    if readers is not None:
+        readers = check_integer("readers", readers, 0)
     plan = _planned(
         model,
         proteins,
@@ -211,7 +228,9 @@ def analyze(
         )
         if not resume:
             checkpoints.remove()
-    with thread_count(threads), arc_file(arcs) as writer:
+    with traced(profile) as stages, thread_count(threads), arc_file(arcs) as writer:
+        plan.planner.stages = stages
+        watch = Watch(progress, events, stages)
         run = AnalysisRun(
             plan.model,
             plan.measures,
@@ -219,37 +238,41 @@ def analyze(
             result,
             plan.source,
             shard=plan.shard,
-            progress=progress,
+            watch=watch,
+            readers=readers,
             checkpoints=checkpoints,
         )
         run.resume()
-        try:
-            if plan.corpus is not None:  # first: if it is of no use, that is known before the work
-                run.read_background(plan.corpus)
-            if team.engine == "serial":
-                run.serially(writer)
-            else:
-                team.analyse(run, threads)
-        except BaseException as error:
-            result.complete = False
-            if result.shard is not None:
-                result.shard = result.shard._replace(parts=(), interrupted=result.shard.parts)
-            run.checkpoint()
-            if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(result) from None
-            raise
-        else:
-            run.checkpoint()
-        finally:
-            run.finish()
-            result.run[-1] |= team.told(threads, plan.model)
-        if result.shard is None:  # of a shard, also nothing is a result
+        where = ", ".join(team.devices) or plan.model.device
+        with watch.over(result, where, plan.shard, run.earlier_tokens):
             try:
-                check_outcome(result)
-            except InputError:
-                if checkpoints is not None:
-                    checkpoints.remove()
+                if plan.corpus is not None:  # first: if it is of no use, it is known at once
+                    run.read_background(plan.corpus)
+                if team.engine == "serial":
+                    run.serially(writer)
+                else:
+                    team.analyse(run, threads)
+            except BaseException as error:
+                result.complete = False
+                if result.shard is not None:
+                    result.shard = result.shard._replace(parts=(), interrupted=result.shard.parts)
+                run.checkpoint()
+                if isinstance(error, KeyboardInterrupt):
+                    raise Interrupted(result) from None
                 raise
+            else:
+                run.checkpoint()
+            finally:
+                run.stop_reading()
+                run.finish()
+                result.run[-1] |= team.told(threads, plan.model)
+            if result.shard is None:  # of a shard, also nothing is a result
+                try:
+                    check_outcome(result)
+                except InputError:
+                    if checkpoints is not None:
+                        checkpoints.remove()
+                    raise
     return result
 
 

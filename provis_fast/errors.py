@@ -43,6 +43,9 @@ class InputError(ProvisError, ValueError):
         place = "" if path is None else f"{path}:{line}: " if line is not None else f"{path}: "
         super().__init__(place + reason)
 
+    def __reduce__(self) -> tuple:  # by itself it would be made again from the whole message
+        return type(self), (self.reason, self.path, self.line)
+
 
 class ModelError(ProvisError):
     """A model cannot be found, loaded, or analysed by this package."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provis_fast.plan import Prepared
+from provis_fast.stages import StageTimes
 from provis_fast.statistics import HeadStatistics
 from provis_fast.units import Remark, UnitKey
 
@@ -34,6 +35,8 @@ class Partial(NamedTuple):
         Tokens run.
     tables : list of (UnitKey, dict of str to pyarrow.RecordBatch)
         Rows about single proteins; a unit that was run in parts comes several times.
+    stages : StageTimes, optional
+        Where the time went, in a process of its own.
     """
 
     units: list[UnitKey]
@@ -44,6 +47,7 @@ class Partial(NamedTuple):
     digests: NDArray[np.uint64]
     tokens: int
     tables: list[tuple[UnitKey, dict[str, pa.RecordBatch]]]
+    stages: StageTimes | None = None
 
 
 class Tables(Protocol):
@@ -63,7 +67,7 @@ class UnderWay:
     """A unit while it is run, and what is to be told of it when it is done."""
 
     def __init__(self, prepared: Prepared):
-        self.key = prepared.key
+        self.key, self.name = prepared.key, f"{prepared.key[0]}.{prepared.key[1]}"
         self.remarks, self.counted = list(prepared.remarks), dict(prepared.counted)
         self.digests: list[int] = []
         self.tables: list[dict[str, pa.RecordBatch]] = []

@@ -26,6 +26,7 @@ from provis_fast.kernel_data import PropertyBatch
 from provis_fast.properties.base import Property
 from provis_fast.properties.batch import EncodedProtein, build_batch, encode_protein
 from provis_fast.proteins import Protein, SetAside
+from provis_fast.stages import Stages
 from provis_fast.units import NOTED, Block, Remark, Unit, UnitKey, blocks
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class PackPlanner:
         Keep the first `max_length` residues of each protein.
     every_pair_known : bool
         See `provis_fast.properties.encode_protein`.
+    stages : Stages, optional
+        Where the time that `prepare` takes is told.
 
     Attributes
     ----------
@@ -159,8 +162,10 @@ class PackPlanner:
         batch_tokens: int,
         max_length: int | None = None,
         every_pair_known: bool = False,
+        stages: Stages | None = None,
     ):
         self.model, self.properties = model, properties
+        self.stages = stages or Stages()
         self.batch_tokens, self.max_length = batch_tokens, max_length
         self.every_pair_known = every_pair_known
         self._warned = False
@@ -202,6 +207,13 @@ class PackPlanner:
 
         A protein that cannot be used becomes a remark; the others go on without it.
         """
+        with self.stages.timed("featurise", unit=unit.name) as span:
+            prepared = self._prepare(unit)
+            tokens = sum(pack.n_tokens for pack in prepared.packs)
+            span.count(proteins=len(unit.members), tokens=tokens)
+        return prepared
+
+    def _prepare(self, unit: Unit) -> Prepared:
         entries: list[Entry] = []
         remarks = list(unit.remarks)
         counted: dict[str, int] = {}

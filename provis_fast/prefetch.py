@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -14,7 +14,9 @@ _END = object()
 
 
 @contextmanager
-def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
+def prefetched(
+    items: Iterable[T], depth: int = 2, cancel: Callable[[], None] | None = None
+) -> Iterator[Iterator[T]]:
     """Iterate over `items` in a thread that stays at most `depth` items ahead.
 
     An exception that `items` raises is raised where the next item would have come. Leaving the
@@ -26,6 +28,8 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
         Touched by the thread alone.
     depth : int
         Items that may wait.
+    cancel : callable, optional
+        Called to wake the thread where it may be waiting for something else when it is to stop.
 
     Yields
     ------
@@ -69,6 +73,8 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
         yield consume()
     finally:
         stop.set()
+        if cancel is not None and thread.is_alive():
+            cancel()
         while thread.is_alive():
             # Make room, in case the thread waits for it.
             with suppress(queue.Empty):

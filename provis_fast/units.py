@@ -70,6 +70,11 @@ class Unit(NamedTuple):
     remarks: tuple[Remark, ...]
     members: tuple[tuple[int, Protein], ...]
 
+    @property
+    def name(self) -> str:
+        """Block and part, for whoever looks at a trace."""
+        return f"{self.key[0]}.{self.key[1]}"
+
 
 class Shard(NamedTuple):
     """One of several equal shares of the units of an input.

@@ -11,8 +11,11 @@ theirs from a `WorkerSpec`, and send back what `Worker.take` gives them.
 
 from __future__ import annotations
 
+import os
 import pickle
+import platform
 import re
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,6 +43,7 @@ from provis_fast.plan import (
     is_out_of_memory,
     out_of_memory,
 )
+from provis_fast.stages import Stages
 from provis_fast.statistics import HeadStatistics
 from provis_fast.threads import thread_count
 from provis_fast.units import Remark
@@ -72,6 +76,8 @@ class WorkerSpec:
     planning : dict
         Options of `PackPlanner`: batch_tokens, max_length, every_pair_known.
     threads : int, optional
+    spans : int
+        How many spans to keep for a trace; see `provis_fast.stages`.
     """
 
     origin: Origin
@@ -80,6 +86,7 @@ class WorkerSpec:
     measures: Measures
     planning: dict[str, Any]
     threads: int | None = None
+    spans: int = 0
 
     @classmethod
     def of(
@@ -116,7 +123,8 @@ class WorkerSpec:
             for name in ("batch_tokens", "max_length", "every_pair_known")
         }
         device = str(model.device)
-        return cls(model.origin, model.digest, device, measures, planning, threads)
+        spans = planner.stages.room
+        return cls(model.origin, model.digest, device, measures, planning, threads, spans)
 
     def start(self) -> Worker:
         """Load the model and make a worker; use it as a context manager.
@@ -133,7 +141,8 @@ class WorkerSpec:
                 "began with; they were changed, in memory or on the disk. Save the model and load "
                 "it anew"
             )
-        planner = PackPlanner(model, self.measures.properties, **self.planning)
+        stages = Stages(f"worker {os.getpid()} on {platform.node()}", spans=self.spans)
+        planner = PackPlanner(model, self.measures.properties, stages=stages, **self.planning)
         return Worker(model, self.measures, planner, threads=self.threads)
 
 
@@ -178,6 +187,8 @@ class Worker:
         self._batch: BatchStatistics | None = None
         self._done = Told()
         self._stack = ExitStack()
+        self._attention = 0.0  # seconds of this forward pass
+        self._waits = model.device.type == "cpu"  # for what it asks for; a GPU only takes note
 
     def __enter__(self) -> Worker:
         with ExitStack() as stack:
@@ -233,6 +244,7 @@ class Worker:
             np.array(done.digests, dtype=np.uint64),
             done.tokens,
             done.tables,
+            self.planner.stages.take() if self._hands_over else None,
         )
 
     def _add(
@@ -282,8 +294,13 @@ class Worker:
         """
         try:
             pack = pack or self.planner.pack(entries)
-            batch = self._forward(pack, room)
-            if batch.not_finite():
+            with self.planner.stages.timed("forward", unit=unit.name) as span:
+                batch = self._forward(pack, room)
+                not_finite = batch.not_finite()  # waits for the GPU
+                span.count(proteins=len(pack.entries), tokens=pack.n_tokens)
+                if self._waits:
+                    span.part("attention", self._attention)
+            if not_finite:
                 return _Failure(
                     f"NaN or infinity among the attention scores of {self.model.name} in "
                     f"{self.model.dtype}; expected finite numbers. Check the weights, or use "
@@ -291,7 +308,9 @@ class Worker:
                 )
             if batch.arcs is not None:
                 batch.arcs.check()
-            with uninterrupted():  # all or nothing: a protein counts once its unit is told
+            timed = self.planner.stages.timed("statistics", unit=unit.name)
+            with uninterrupted(), timed as span:  # all or nothing: counted once the unit is told
+                span.count(proteins=len(pack.entries))
                 into = self.result if unit.apart is None else unit.apart
                 batch.add_to(into, *pack.background, pack.n_residues)
                 unit.digests.extend(entry.digest for entry in pack.entries)
@@ -324,6 +343,7 @@ class Worker:
         self._cu_seqlens = pack.cu_seqlens.to(device, non_blocking=True)
         self._residues = pack.residues.to(device, non_blocking=True)
         self._longest = pack.longest
+        self._attention = 0.0
         self._batch = BatchStatistics(
             self.measures,
             len(pack.entries),
@@ -352,6 +372,7 @@ class Worker:
     ) -> Tensor:
         """Attention of one layer of the model; sequences of a pack see only themselves."""
         last = layer == self.measures.layers[-1]
+        began = time.perf_counter()
         output = self._batch.attend(
             layer,
             query[0].transpose(0, 1),
@@ -363,6 +384,7 @@ class Worker:
             max_length=self._longest,
             **packed_terms(terms),
         )
+        self._attention += time.perf_counter() - began
         if last:
             raise StopForward
         return output[None]  # [1, T, H, D]

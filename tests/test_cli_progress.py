@@ -13,6 +13,7 @@ import pytest
 
 from provis_fast.cli import main, progress
 from provis_fast.cli.progress import ProgressReport, clock
+from provis_fast.events import Ended, Progress, Started, WorkerDied
 
 
 @pytest.fixture
@@ -66,3 +67,65 @@ def test_streams_that_are_closed_change_no_status(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["merge", "/nowhere", "--out", "/nowhere/else"]) == 2
+
+
+def started(proteins: int, device: str = "cpu") -> Started:
+    return Started({}, [], {}, {}, device, proteins)
+
+
+def test_what_was_done_before_does_not_count_into_the_speed(seconds):
+    stream = io.StringIO()
+    with ProgressReport(stream) as report:
+        report.listen(started(1000))
+        for done in range(1001, 1005):
+            report.listen(Progress(done, 10 * (done - 1000), 1100, 0.0))
+    first, *_, last = stream.getvalue().splitlines()
+    assert first == "Resumed after 1,000 proteins."
+    assert last == "1,004/1,100 proteins (91%), 1.0 proteins/s, 10 tokens/s, 1:36 left"
+
+
+def test_lines_grow_rarer(seconds):
+    stream = io.StringIO()
+    with ProgressReport(stream) as report:
+        for done in range(1, 2001):
+            report(done, done, None)
+    done = [int(line.split()[0].replace(",", "")) for line in stream.getvalue().splitlines()]
+    gaps = [b - a for a, b in itertools.pairwise(done)]
+    assert gaps[:9] == [10] * 9 and gaps[-2] == 60
+    assert gaps[:-1] == sorted(gaps[:-1])
+
+
+def test_the_last_words_say_what_limits_the_run(seconds):
+    ended = Ended(
+        *("complete", 2, 0, 0, 20, 3.0),
+        stage_seconds={"forward": 61.0},
+        rates={"read": 1200.0, "forward": 41.25},
+        limit="forward",
+        cpu_seconds=3600.0,
+    )
+    for device, gpu in (("cpu", ""), ("cuda:0", ", 1:01 of GPU time")):
+        with ProgressReport(stream := io.StringIO()) as report:
+            report.listen(started(0, device))
+            report.listen(WorkerDied("worker 1", "was killed by SIGKILL"))
+            report.listen(Progress(2, 20, 2, 3.0))
+            report.listen(ended)
+        assert stream.getvalue().splitlines() == [
+            "worker 1 was killed by SIGKILL; its work is done again",
+            "2/2 proteins (100%), 2.0 proteins/s, 20 tokens/s, 0:00 left",
+            "read 1,200 proteins/s, forward 41.2: the forward pass limits the run; "
+            f"1:00:00 of CPU time{gpu}",
+        ]
+
+
+def test_lines_stand_above_the_bar(seconds, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setenv("COLUMNS", "40")
+    with ProgressReport(stream) as report:
+        report(1, 1, 2)
+        report.listen(WorkerDied("worker 1", "ended with status 1"))
+        report(2, 2, 2)
+    bar, line, last = filter(None, stream.getvalue().replace("\n", "\r").split("\r"))
+    assert bar.startswith("[##########")
+    assert line == "worker 1 ended with status 1; its work is done again"
+    assert last.startswith("[####################]")

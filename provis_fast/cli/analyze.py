@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from provis_fast import checkpoint, storage
 from provis_fast.atomic import cannot_write
-from provis_fast.cli import INTERRUPTED, output
+from provis_fast.cli import INTERRUPTED, json_log, output
+from provis_fast.cli.json_log import JsonLog
 from provis_fast.cli.progress import ProgressReport, clock
 from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.events import Event
 from provis_fast.identity import differences, fingerprint
 from provis_fast.statistics import HeadStatistics
 
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse, save and show; or go on with what an earlier call has begun."""
+    log = json_log.opened(arguments.log_json)
+    if log is None:
+        return _run(arguments, None)
+    with log:
+        return log.exits(_run(arguments, log))
+
+
+def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     logging.getLogger(checkpoint.__name__).setLevel(logging.INFO)  # it says where it goes on
     target = storage.check_writable(arguments.out)
     anew = arguments.overwrite or arguments.no_resume
@@ -64,8 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
             wanted = describe(*given, **options)
             _add_settings(wanted, settings)
             return _show_earlier(target, wanted)
-        options |= {name: getattr(arguments, name) for name in ("threads", "engine", "workers")}
-        options["arcs"] = arcs
+        given_as = ("threads", "engine", "workers", "readers", "profile")
+        options |= {name: getattr(arguments, name) for name in given_as}
+        options |= {"arcs": arcs, "log": log}
         if arcs is None:
             options |= {"checkpoint": partial, "checkpoint_seconds": arguments.checkpoint_seconds}
         elif (partial / checkpoint.FILE).exists():
@@ -208,9 +219,10 @@ def analyse(
     proteins: Iterable[Any],
     properties: Sequence[Any],
     threshold: float | tuple[float, ...],
+    log: JsonLog | None = None,
     **options: Any,
 ) -> tuple[HeadStatistics, bool]:
-    """Analyse, with progress on stderr.
+    """Analyse, with progress on stderr, or a log in its place.
 
     Returns
     -------
@@ -223,7 +235,15 @@ def analyse(
     interrupted = False
     try:
         with ProgressReport() as progress:
-            result = analyze(model, proteins, properties, threshold, progress=progress, **options)
+            listeners = [] if log is not None and log.on_stderr else [progress.listen]
+            if log is not None:
+                listeners.append(log.listen)
+
+            def tell(event: Event) -> None:
+                for listen in listeners:
+                    listen(event)
+
+            result = analyze(model, proteins, properties, threshold, events=tell, **options)
     except KeyboardInterrupt as error:
         if getattr(error, "partial", None) is None:
             raise

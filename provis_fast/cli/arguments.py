@@ -294,6 +294,13 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         choices=("binding_site", "modification"),
         help="what the sites of a TAPE data set are (default: told by its name)",
     )
+    reading.add_argument(
+        "--readers",
+        type=not_negative,
+        metavar="N",
+        help="processes that read the input (default: none, or for many structures one for every "
+        "four cores)",
+    )
     running = _add_running(analyze)
     running.add_argument(
         "--workers",
@@ -328,6 +335,7 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="start anew, whatever an earlier run has left in DIR.partial",
     )
+    _add_watching(analyze)
 
 
 def _add_running(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -355,6 +363,20 @@ def _add_running(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="tokens in one forward pass (default: what suits the device)",
     )
     return running
+
+
+def _add_watching(command: argparse.ArgumentParser) -> None:
+    watching = command.add_argument_group("watching")
+    watching.add_argument(
+        "--log-json",
+        metavar="FILE",
+        help="write what happens as JSON lines, as it happens; - for stderr, in place of the bar",
+    )
+    watching.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="write where the time goes as a Chrome trace (chrome://tracing, ui.perfetto.dev)",
+    )
 
 
 def _add_merge(commands: argparse._SubParsersAction) -> None:

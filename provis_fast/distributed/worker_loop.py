@@ -144,7 +144,7 @@ def _run_tasks(worker: Worker, inbox: Inbox, post: Callable[[Message], None]) ->
 
     finished, delivered = 0, time.monotonic()
     with prefetched(prepare()) as items:
-        for task, prepared in items:
+        for task, prepared in worker.planner.stages.waiting(items):
             if task.one_by_one:
                 _run_one_by_one(worker, task, inbox, post)
             else:

@@ -31,11 +31,16 @@ class _Annotation(LabelProperty):
         self.source, self.prefer = source or name, prefer
         self.one_late = False  # for compat="provis": residue i has the label of residue i - 1
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that are preferred, and those that stand in for them."""
+        return tuple(name for name in (self.prefer, self.source) if name is not None)
+
     def labels(self, protein: Protein) -> np.ndarray | None:
         """The protein's labels [L], or None."""
-        for name in (self.prefer, self.source):
+        for name in self.label_names:
             # Not get(), which would take a KeyError of whatever computes the labels for "none".
-            if name is not None and name in protein.labels:
+            if name in protein.labels:
                 return protein.labels[name]
         return None
 

@@ -96,6 +96,11 @@ class Property(ABC):
         """Number of classes that are counted."""
         return len(self.classes)
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Labels and values of a protein that `encode` reads, so that readers can prepare them."""
+        return (self.name,)
+
     @abstractmethod
     def encode(self, protein: Protein) -> Any:
         """Labels int16 [L], values float64 [L], or (set, valid) bool [L, L] of a protein.

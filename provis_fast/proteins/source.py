@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins.formats import Reading, formats
 from provis_fast.proteins.inputs import InputFile, find, told_apart
 from provis_fast.proteins.opening import is_compressed
+from provis_fast.proteins.reader_process import file_size
+from provis_fast.proteins.reading_ahead import ReadingAhead, TookCallback
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.tape_lmdb import count_tape, data_file
 
@@ -46,6 +49,9 @@ class ProteinSource:
         self._reading = reading or Reading()
         self._counts: dict[Path, int | None] = {}  # records of each file, where `digests` saw them
         self._read_files = self._read_records = 0  # of files that were not counted, by `records`
+        self._ahead: WeakSet[ReadingAhead] = WeakSet()
+        #: Bytes of the files that `records` has read so far.
+        self.bytes_read = 0
 
     def __length_hint__(self) -> int:
         """About how many records the input has.
@@ -97,8 +103,20 @@ class ProteinSource:
                     record.reason,
                 )
 
-    def records(self) -> Iterator[Protein | SetAside]:
+    def records(
+        self,
+        *,
+        readers: int | None = 0,
+        labels: Collection[str] = (),
+        took: TookCallback | None = None,
+    ) -> Iterator[Protein | SetAside]:
         """Read everything, in the order of the input.
+
+        Parameters
+        ----------
+        readers, labels, took
+            Have other processes read the files; see `provis_fast.proteins.reading_ahead`. What
+            comes is the same. Closing the iterator ends them, as does `stop_reading`.
 
         Yields
         ------
@@ -113,8 +131,24 @@ class ProteinSource:
             If the only file of the input cannot be used as a whole: it is unreadable, empty, cut
             off, or not of its format.
         """
+        files = [item for item in self._inputs if isinstance(item, InputFile)]
+        ahead = ReadingAhead(files, self._reading, readers, labels, took)
+        self._ahead.add(ahead)
+        try:
+            yield from self._records(ahead.read)
+        finally:
+            ahead.close()
+
+    def stop_reading(self) -> None:
+        """End the processes that read for `records`, which then raises, in whatever thread."""
+        for ahead in tuple(self._ahead):
+            ahead.close()
+
+    def _records(
+        self, read: Callable[[InputFile], Iterator[Protein | SetAside]]
+    ) -> Iterator[Protein | SetAside]:
         first: dict[str, tuple[str, bytes]] = {}
-        self._read_files = self._read_records = 0
+        self._read_files = self._read_records = self.bytes_read = 0
         for item in self._inputs:
             if isinstance(item, Protein):
                 yield _once(item, first)
@@ -122,7 +156,7 @@ class ProteinSource:
             records = 0
             first_sequence: dict[bytes, str] | None = {} if self._by_sequence(item) else None
             try:
-                for record in self._read(item):
+                for record in read(item):
                     records += 1
                     if isinstance(record, Protein):
                         record = _once(record, first, first_sequence)
@@ -135,6 +169,7 @@ class ProteinSource:
                     raise error from None
                 records += 1
                 yield SetAside(item.name, "failed", error.reason, item.name, error.line)
+            self.bytes_read += file_size(item.path)
             if self._counts.get(item.path) is None:
                 self._read_files += 1
                 self._read_records += records
@@ -171,9 +206,6 @@ class ProteinSource:
         if self._unique == "auto":
             return item.format.one_entry
         return self._unique == "sequence"
-
-    def _read(self, item: InputFile) -> Iterator[Protein | SetAside]:
-        return item.format.read(item.path, item.name, self._reading)
 
 
 def load_proteins(
