@@ -133,12 +133,14 @@ class AnalysisRun:
         """Run by earlier sessions."""
         return sum(session["tokens"] for session in self._sessions)
 
-    def checkpoint(self) -> bool:
-        """Keep the state on the disk, if it is to be kept; tells whether it is there."""
-        if self._checkpoints is None:
-            return False
+    def checkpoint(self) -> None:
+        """Keep the state on the disk, if it is to be kept."""
+        if self._checkpoints is not None:
+            self._keep(self._checkpoints)
+
+    def _keep(self, checkpoints: Checkpoints) -> bool:
         with self.planner.stages.timed("checkpoint"):
-            return self._checkpoints.write(self._state)
+            return checkpoints.write(self._state)
 
     def _state(self) -> State:
         result = self.result
@@ -316,7 +318,7 @@ class AnalysisRun:
     def _after_each(self) -> None:
         if self._checkpoints is not None and self._checkpoints.due:
             began = time.perf_counter()
-            if self.checkpoint():
+            if self._keep(self._checkpoints):
                 seconds = time.perf_counter() - began
                 path = str(self._checkpoints.path)
                 self.watch.tell(Checkpointed(self.result.read, path, seconds))

@@ -18,6 +18,7 @@ import reader_targets
 from structure_text import chain, pdb_text
 
 import provis_fast
+import provis_fast.engine
 from provis_fast import child_process
 from provis_fast.errors import ArgumentError, InputError, ProvisError
 from provis_fast.proteins import Protein, ProteinSource, SetAside, load_proteins, reading_ahead
@@ -165,15 +166,40 @@ def test_records_that_cannot_be_sent_are_read_here(tmp_path):
     assert lazy.labels["lazy"] == [1, 0, 1]
 
 
-def test_a_reader_of_the_main_script_is_used_here(tmp_path, monkeypatch):
-    def reader(path, source, reading):
-        yield Protein(f"by_{os.getpid()}", "MKV")
+def test_a_file_without_a_name_is_read_here(tmp_path):
+    (item,) = told(tmp_path, a="pid")._inputs
+    with item.path.open() as file:
+        unnamed = replace(item, path=Path(f"/dev/fd/{file.fileno()}"))
+        (record,) = ProteinSource([unnamed]).records(readers=1)
+    assert record.id.endswith(f"_{os.getpid()}")
 
-    reader.__module__ = "__main__"
-    source = told(tmp_path, a="proteins 1")
-    item = source._inputs[0]
-    source = ProteinSource([replace(item, format=replace(item.format, reader=reader))])
-    assert ids(source.records(readers=1)) == [f"by_{os.getpid()}"]
+
+def test_formats_that_cannot_be_pickled_are_read_there_all_the_same(tmp_path):
+    (item,) = told(tmp_path, a="pid")._inputs
+    odd = replace(item, format=replace(item.format, begins=lambda head: False))
+    (record,) = ProteinSource([odd]).records(readers=1)
+    assert record.id != f"a_{os.getpid()}"
+
+
+def top_level_reader(path, source, reading):
+    yield Protein(f"by_{os.getpid()}", "MKV")
+
+
+def test_readers_that_others_cannot_import_are_used_here(tmp_path, monkeypatch):
+    (item,) = told(tmp_path, a="proteins 1")._inputs
+
+    def by(reader) -> str:
+        source = ProteinSource([replace(item, format=replace(item.format, reader=reader))])
+        return ids(source.records(readers=1))[0]
+
+    here = f"by_{os.getpid()}"
+    assert by(lambda *arguments: top_level_reader(*arguments)) == here
+    assert by(top_level_reader) != here
+    monkeypatch.setattr(top_level_reader, "__module__", "__main__")
+    monkeypatch.setattr(
+        sys.modules["__main__"], "top_level_reader", top_level_reader, raising=False
+    )
+    assert by(top_level_reader) == here
 
 
 @pytest.mark.parametrize("readers", [0, 1])
@@ -285,3 +311,14 @@ def test_input_errors_can_be_pickled():
     error = InputError("expected this, got that", "file.pdb", 7)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (InputError, str(error), vars(error))
+
+
+def test_an_analysis_that_ends_does_not_wait_for_a_reader_that_hangs(esm, tmp_path):
+    source = told(tmp_path, a="proteins 128", b="pid; wait")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(provis_fast.engine.Interrupted) as caught:
+        provis_fast.analyze(esm, source, readers=1, progress=stop)
+    assert caught.value.partial.analysed > 0

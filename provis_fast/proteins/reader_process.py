@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from provis_fast.errors import InputError
-from provis_fast.proteins.formats import Format, Reading
+from provis_fast.proteins.formats import Format, Reader, Reading
 from provis_fast.proteins.record import Protein, SetAside
 from provis_fast.proteins.tape_lmdb import data_file
 
@@ -47,11 +47,22 @@ class Setup(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A file to read."""
+    """A file to read.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        What to call it in records.
+    format_name : str
+    reader : callable or str
+        Of its format; the rest of that need not be picklable.
+    """
 
     path: Path
     name: str
-    format: Format
+    format_name: str
+    reader: Reader | str
 
 
 class Batch(NamedTuple):
@@ -109,7 +120,8 @@ def _batches(task: Task, setup: Setup, log: _Log) -> Iterator[Batch]:
     residues, error = 0, None
     began = time.perf_counter()
     try:
-        for record in task.format.read(task.path, task.name, setup.reading):
+        file_format = Format(task.format_name, (), task.reader)
+        for record in file_format.read(task.path, task.name, setup.reading):
             records.append(record)
             if isinstance(record, Protein):
                 _compute(record, setup.labels)

@@ -213,7 +213,8 @@ class _Reader:
             if self._child is None:
                 self._start()
             for file in islice(self.files, self._told, None):
-                self._child.send(Task(file.path, file.name, file.format))
+                kind = file.format
+                self._child.send(Task(file.path, file.name, kind.name, kind.reader))
                 self._told += 1
 
     def receive(self) -> Batch:
@@ -265,6 +266,14 @@ def _size(file: InputFile) -> int:
 
 
 def _can_be_sent(file: InputFile) -> bool:
-    """Whether another process can have the reader; one of the main script it cannot import."""
+    """Whether another process can open the file, and import the reader."""
+    if file.path.is_relative_to("/dev/fd"):  # which only this process has open
+        return False
     reader = file.format.reader
-    return isinstance(reader, str) or getattr(reader, "__module__", "__main__") != "__main__"
+    if isinstance(reader, str):
+        return True
+    try:
+        pickle.dumps(reader)
+    except Exception:  # a lambda, a function in a function
+        return False
+    return getattr(reader, "__module__", "__main__") != "__main__"  # the user's script
