@@ -18,6 +18,7 @@ from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer, check_seconds
 from provis_fast.checkpoint import Checkpoints
+from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.events import EventCallback
 from provis_fast.models import Model, linear, load_model
@@ -73,6 +74,9 @@ def analyze(
     compat: str | None = None,
     background: ProteinSource | Iterable[Protein] | str | PathLike[str] | None = None,
     threads: int | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    devices: str | Sequence[str] | None = None,
     arcs: str | PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
     checkpoint: str | PathLike[str] | None = None,
@@ -115,7 +119,18 @@ def analyze(
     background : as `proteins`, optional
         With `compat`: the corpus of the background. Default: the analysed proteins.
     threads : int, optional
-        Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`.
+        Threads of the model and the kernels, 1,024 at most; default `torch.get_num_threads()`. With
+        several workers: of each; by default they share the cores.
+    engine : {"serial", "processes", "ray"}, optional
+        Analyse in this process, in processes of this machine, or as actors of Ray. Default: in this
+        process, unless `workers` or `devices` are given. Numbers do not depend on it. Worker
+        processes load the model themselves, from where `load_model` had it; functions of your own
+        properties must be defined in a module that they can import.
+    workers : int, optional
+        How many; default one for each of `devices`.
+    devices : str or sequence of str, optional
+        Devices of worker processes, such as ``["cuda:0", "cuda:1"]``, dealt out in turn; default
+        that of the model. For Ray ``"cuda"``: a GPU for each worker.
     arcs : str or path, optional
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
@@ -167,6 +182,8 @@ def analyze(
     ResultError
         The file of arcs, or that of the profile, cannot be written; a checkpoint is damaged, or
         that of another run (the message lists what differs).
+    WorkerError
+        Worker processes cannot be started, or keep dying.
     """
     if arcs is not None and checkpoint is not None:
         raise ArgumentError(
@@ -174,6 +191,12 @@ def analyze(
             f"got {checkpoint!r}"
         )
     threads = _check_count("threads", threads, MAX_THREADS)
+    team = Workers.checked(engine, workers, devices)
+    if arcs is not None and team.engine != "serial":
+        raise ArgumentError(
+            f'arcs: expected only with engine="serial", got {team.engine!r}: lists of arcs are '
+            "written by one process; leave out engine, workers and devices"
+        )
     if readers is not None:
         readers = check_integer("readers", readers, 0)
     plan = _planned(
@@ -190,6 +213,7 @@ def analyze(
         compat=compat,
         background=background,
         shard=shard,
+        devices=devices,
     )
     result = plan.result
     if arcs is not None and not plan.measures.thresholds:
@@ -219,11 +243,15 @@ def analyze(
             checkpoints=checkpoints,
         )
         run.resume()
-        with watch.over(result, plan.model.device, plan.shard, run.earlier_tokens):
+        where = ", ".join(team.devices) or plan.model.device
+        with watch.over(result, where, plan.shard, run.earlier_tokens):
             try:
                 if plan.corpus is not None:  # first: if it is of no use, it is known at once
                     run.read_background(plan.corpus)
-                run.serially(writer)
+                if team.engine == "serial":
+                    run.serially(writer)
+                else:
+                    team.analyse(run, threads)
             except BaseException as error:
                 result.complete = False
                 if result.shard is not None:
@@ -237,6 +265,7 @@ def analyze(
             finally:
                 run.stop_reading()
                 run.finish()
+                result.run[-1] |= team.told(threads, plan.model)
             if result.shard is None:  # of a shard, also nothing is a result
                 try:
                     check_outcome(result)
@@ -261,8 +290,8 @@ def describe(
     model, proteins, properties, threshold
         As for `analyze`.
     **options
-        Those of `analyze` on which the result depends: all but threads, arcs, progress, and how
-        checkpoints are made.
+        Those of `analyze` on which the result depends: all but threads, engine, workers, arcs,
+        progress, and how checkpoints are made.
     """
     return _planned(model, proteins, properties, threshold, **options).result
 
@@ -294,6 +323,7 @@ def _planned(
     compat: str | None = None,
     background: Any = None,
     shard: tuple[int, int] | None = None,
+    devices: str | Sequence[str] | None = None,
 ) -> _Plan:
     """Check the arguments of `analyze`, and load what they name."""
     if compat is not None and compat not in compatibility.MODES:
@@ -305,8 +335,9 @@ def _planned(
     share = WHOLE if shard is None else Shard.checked(shard)
     if not isinstance(model, Model):
         model = load_model(model)
+    kind = Workers.checked("processes", None, devices).kind(model)
     if batch_tokens is None:
-        batch_tokens = CPU_BATCH_TOKENS if model.device.type == "cpu" else BATCH_TOKENS
+        batch_tokens = CPU_BATCH_TOKENS if kind == "cpu" else BATCH_TOKENS
     measures = Measures.checked(
         properties,
         threshold,
@@ -347,8 +378,8 @@ def _planned(
         versions=versions.current(),
         settings={
             "batch_tokens": (str(batch_tokens),),
-            "device": (str(model.device),),
-            "linear": (linear.library(model.device.type, model.dtype),),
+            "device": (kind,),  # not which: a run may go on with others
+            "linear": (linear.library(kind, model.dtype),),
             **getattr(source, "settings", {}),
         },
     )

@@ -55,5 +55,9 @@ class ResultError(ProvisError):
     """A saved result cannot be read, or results do not belong together."""
 
 
+class WorkerError(ProvisError):
+    """Worker processes cannot be started or reached, or keep dying."""
+
+
 class NumericalError(ProvisError, ArithmeticError):
     """NaN or infinity where finite numbers were expected, or a counter that would overflow."""

@@ -54,7 +54,8 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     proteins = load_proteins(inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     with _room_for_arcs(target, arguments) as arcs:
-        model = load(arguments)
+        device, devices = _devices(arguments)
+        model = load(arguments, device)
         given = (model, proteins, properties, arguments.threshold)
         options = {
             "layers": arguments.layers,
@@ -66,6 +67,7 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
             "entropy": arguments.entropy,
             "batch_tokens": arguments.batch_tokens,
             "shard": arguments.shard,
+            "devices": devices,
         }
         settings = {k: v for k, v in reading.items() if v is not None}
         if arguments.revision is not None:
@@ -76,13 +78,9 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
             wanted = describe(*given, **options)
             _add_settings(wanted, settings)
             return _show_earlier(target, wanted)
-        options |= {
-            "threads": arguments.threads,
-            "arcs": arcs,
-            "readers": arguments.readers,
-            "profile": arguments.profile,
-            "log": log,
-        }
+        given_as = ("threads", "engine", "workers", "readers", "profile")
+        options |= {name: getattr(arguments, name) for name in given_as}
+        options |= {"arcs": arcs, "log": log}
         if arcs is None:
             options |= {"checkpoint": partial, "checkpoint_seconds": arguments.checkpoint_seconds}
         elif (partial / checkpoint.FILE).exists():
@@ -90,6 +88,15 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
         result, interrupted = _go_on(given, options, arguments)
         _add_settings(result, settings)
         return finish(result, target, interrupted, arguments.overwrite, arcs)
+
+
+def _devices(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...] | None]:
+    """Device of the model here, and devices of the workers: these load models of their own."""
+    names = tuple(part.strip() for part in arguments.device.split(","))
+    alone = arguments.engine in (None, "serial") and arguments.workers is None and len(names) == 1
+    if alone or names == ("auto",):
+        return arguments.device, None
+    return "cpu", names
 
 
 def _add_settings(result: HeadStatistics, settings: dict[str, str]) -> None:
@@ -195,8 +202,8 @@ def _properties(arguments: argparse.Namespace) -> list[Any]:
     return [Contact(**options) if prop.name == "contact" else prop for prop in properties]
 
 
-def load(arguments: argparse.Namespace) -> Model:
-    """The model of the command line.
+def load(arguments: argparse.Namespace, device: str) -> Model:
+    """The model of the command line, on a device.
 
     Raises
     ------
@@ -207,7 +214,7 @@ def load(arguments: argparse.Namespace) -> Model:
 
     model = load_model(
         arguments.model,
-        device=arguments.device,
+        device=device,
         dtype=arguments.dtype,
         revision=arguments.revision,
     )

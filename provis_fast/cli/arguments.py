@@ -298,6 +298,19 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     )
     running = _add_running(analyze)
     running.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="worker processes (default: none, or one for each of several devices); results do "
+        "not depend on their number",
+    )
+    running.add_argument(
+        "--engine",
+        choices=("serial", "processes", "ray"),
+        help="where workers run: in processes of this machine (default), or as actors of Ray, in "
+        "the cluster that RAY_ADDRESS names or on this machine",
+    )
+    running.add_argument(
         "--shard",
         type=shard,
         metavar="I/N",
@@ -394,12 +407,22 @@ def _add_prepare(commands: argparse._SubParsersAction) -> None:
 
 def _add_running(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     running = command.add_argument_group("running")
-    running.add_argument("--device", default="auto", help="cpu, cuda, or auto: the CPU (default)")
+    running.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME[,...]",
+        help="cpu, cuda, cuda:N, or auto: the CPU (default); several GPUs: cuda:0,cuda:1",
+    )
     running.add_argument(
         "--dtype", default="float32", help="auto: the checkpoint's (default: float32)"
     )
     running.add_argument("--revision", help="revision of a model on the hub")
-    running.add_argument("--threads", type=threads, metavar="N", help="default: as torch chooses")
+    running.add_argument(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="default: as torch chooses; of each of several workers: its share of the cores",
+    )
     running.add_argument(
         "--batch-tokens",
         type=positive,
