@@ -29,8 +29,9 @@ from 1 in all of them.
     ``notes``; ``files`` (sha256 of the others); ``run`` (everything that differs from one run to
     the next: times, host, threads).
 
-``arcs.parquet``
-    Where arcs were asked for: each of them; see `provis_fast.arcs`.
+``per_protein/``
+    Where results of single proteins were asked for: tables of them, as Parquet data sets; see
+    `provis_fast.per_protein`. The manifest names them (``per_protein``), without digests.
 
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled.
 """
@@ -43,8 +44,7 @@ import io
 import json
 import math
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ import numpy as np
 
 from provis_fast.atomic import check_target, replaced_folder
 from provis_fast.errors import ResultError
+from provis_fast.per_protein import folders
 from provis_fast.reading import (
     FORMAT,
     FORMAT_VERSION,
@@ -67,12 +68,16 @@ from provis_fast.tables import blocks, column_names, columns, heads_table
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
 """Files of a result, the manifest last."""
+PER_PROTEIN = folders.NAME
+"""Folder of the tables of single proteins, where some were asked for."""
 ARCS = "arcs.parquet"
-"""The list of arcs (`provis_fast.arcs`), where one was asked for."""
+"""Where earlier releases put the list of arcs; it is kept for `provis_fast.arcs.read_arcs`."""
 
 
 def save(
-    result: HeadStatistics, folder: str | PathLike[str], arcs: str | PathLike[str] | None = None
+    result: HeadStatistics,
+    folder: str | PathLike[str],
+    per_protein: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
 ) -> None:
     """Write a result into a folder, atomically.
 
@@ -84,34 +89,40 @@ def save(
     result : HeadStatistics
     folder : str or path
         New, empty, or holding an earlier result and nothing else.
-    arcs : str or path, optional
-        A file of arcs, of which a copy goes with the result. The manifest does not list it.
+    per_protein : str, path, or iterable of them, optional
+        Folders of tables of single proteins, which go with the result: as links to the same files
+        where the file system has them, else as copies. Several folders are those of shards.
 
     Raises
     ------
     ResultError
-        The folder holds other things or cannot be written, or the disk is full. What stood there
-        before still does.
+        The folder holds other things or cannot be written, or the disk is full; there are no tables
+        in a folder of `per_protein`, or they do not belong together. What stood there before still
+        does.
     """
     target = check_writable(folder)
+    if per_protein is None:
+        parts = []
+    else:
+        parts = [per_protein] if isinstance(per_protein, (str, PathLike)) else list(per_protein)
     files = {
         "heads.csv": _csv(result),
         "heads.parquet": _parquet(result),
         "counts.safetensors": _counts(result),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files["manifest.json"] = _json(manifest(result) | {"files": digests, "run": result.run})
+    head = manifest(result) | {"files": digests, "run": result.run}
+    if parts:
+        head["per_protein"] = folders.tables([Path(part) for part in parts])
+    files["manifest.json"] = _json(head)
     with replaced_folder(target) as temporary:
         for name in FILES:
             with open(temporary / name, "wb") as stream:
                 stream.write(files[name])
                 stream.flush()
                 os.fsync(stream.fileno())
-        if arcs is not None:
-            with open(arcs, "rb") as source, open(temporary / ARCS, "wb") as stream:
-                shutil.copyfileobj(source, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+        if parts:
+            folders.take_along(parts, temporary / PER_PROTEIN)
 
 
 def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadStatistics:
@@ -176,7 +187,9 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    others = sorted(name for name in entries if name not in (*FILES, ARCS))
+    others = sorted(name for name in entries if name not in (*FILES, ARCS, PER_PROTEIN))
+    if PER_PROTEIN in entries:
+        others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]
     return others or ([] if is_result or not entries else ["files without manifest.json"])
 
 
