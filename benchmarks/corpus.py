@@ -65,11 +65,7 @@ def torch_attention(pack):
 
 def packed_forward(model, proteins, attention, faster_layers: bool):
     """Our packs, nothing left out."""
-    packs = [
-        pack
-        for pack in PackPlanner(model, (), batch_tokens=CPU_BATCH_TOKENS)(iter(proteins))
-        if hasattr(pack, "inputs")
-    ]
+    packs = list(PackPlanner(model, (), batch_tokens=CPU_BATCH_TOKENS).packs(proteins))
 
     def run() -> None:
         with contextlib.ExitStack() as changed:
@@ -87,8 +83,7 @@ def packed_forward(model, proteins, attention, faster_layers: bool):
 def kernel_calls(model, proteins, properties):
     """The kernel alone, on the queries, keys and values of every layer."""
     layers, resolved = [], resolve(properties)
-    packs = PackPlanner(model, resolved, batch_tokens=CPU_BATCH_TOKENS)(iter(proteins))
-    for pack in (pack for pack in packs if hasattr(pack, "inputs")):
+    for pack in PackPlanner(model, resolved, batch_tokens=CPU_BATCH_TOKENS).packs(proteins):
 
         def attend(layer, query, key, value, mask, scale, pack=pack):
             q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))

@@ -77,8 +77,7 @@ def random_protein(length: int, generator: random.Random) -> Protein:
 def plain_forward(model: Model, proteins: list[Protein], tokens: int) -> Callable[[], None]:
     """The whole model over the packs of an analysis, with the vendor's attention."""
     device = model.device
-    planned = PackPlanner(model, (), batch_tokens=tokens)(iter(proteins))
-    packs = [pack for pack in planned if hasattr(pack, "inputs")]
+    packs = list(PackPlanner(model, (), batch_tokens=tokens).packs(proteins))
 
     def run() -> None:
         with torch.inference_mode():

@@ -1,8 +1,8 @@
 """Analyse a corpus: plan packs, run the model over them, add up what the kernels count.
 
 Two threads share the work. One reads proteins and prepares packs (`provis_fast.plan`); the other,
-the caller's, runs the model, whose attention is computed by our kernels, and adds each finished
-pack to the result (`provis_fast.analysis_run`).
+the caller's, runs the model, whose attention is computed by our kernels (`provis_fast.worker`), and
+adds each finished unit to the result (`provis_fast.analysis_run`).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def analyze(
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
     progress : callable, optional
-        Called after every pack with the proteins done (those set aside included), the tokens done,
+        Called after every pack, and where records were set aside, with the proteins done (those set aside included), the tokens done,
         and the proteins altogether: counted, estimated from the files read so far, or None.
 
     Returns
@@ -192,11 +192,11 @@ def analyze(
         },
     )
     with thread_count(threads), arc_file(arcs) as writer:
-        run = AnalysisRun(model, measures, planner, result, progress, writer)
+        run = AnalysisRun(model, measures, planner, result, source, progress=progress)
         try:
             if corpus is not None:  # first: a corpus of no use is known before the work is done
                 run.read_background(corpus)
-            run.over(source)
+            run.serially(writer)
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None

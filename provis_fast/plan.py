@@ -2,8 +2,9 @@
 
 A *pack* is one row of tokens, several proteins one after the other without padding. Which proteins
 share a pack depends on the input's order and on the token budget alone: records are taken in
-blocks, sorted by length within a block, and packed greedily. Preparing packs (tokens, labels,
-bitmaps) needs no model and runs in a thread of its own while the model works on earlier packs.
+blocks (`provis_fast.units`), sorted by length within a block, and packed greedily. A protein that
+then turns out to be of no use leaves a gap in its pack. Preparing packs (tokens, labels, bitmaps)
+needs no model and runs in a thread of its own while the model works on earlier ones.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from provis_fast.errors import NOTED, ArgumentError, InputError
+from provis_fast import errors
+from provis_fast.errors import ArgumentError, InputError
 from provis_fast.kernel_data import PropertyBatch
 from provis_fast.properties.base import Property
 from provis_fast.properties.batch import EncodedProtein, build_batch, encode_protein
 from provis_fast.proteins import Protein, SetAside
+from provis_fast.units import NOTED, Block, Remark, Unit, UnitKey, blocks
 
 if TYPE_CHECKING:
     from provis_fast.models import Model
 
 logger = logging.getLogger(__name__)
 
-#: Records per block. Small, so that the model starts soon after the first file is read: packs have
-#: no padding, and gain nothing from proteins of equal length.
-BLOCK_RECORDS = 128
+T = TypeVar("T")
+
 #: What torch and the libraries below it say when memory does not suffice.
 _NO_MEMORY = re.compile(
     "out of memory|not enough memory|can't allocate|ALLOC_FAILED", re.IGNORECASE
@@ -109,15 +110,28 @@ class Pack:
         )
 
 
-class Remark(NamedTuple):
-    """Something about one record that belongs in the result: set aside, or a note."""
+class Prepared(NamedTuple):
+    """A unit that is ready to run.
 
-    number: int
-    what: SetAside | str
+    Attributes
+    ----------
+    key : UnitKey
+    packs : tuple of Pack
+        Usually one. None where all its proteins were set aside; several where memory did not
+        suffice to lay them side by side.
+    remarks : tuple of Remark
+    counted : dict of str to int
+        Notes that count proteins; see `HeadStatistics.count`.
+    """
+
+    key: UnitKey
+    packs: tuple[Pack, ...]
+    remarks: tuple[Remark, ...]
+    counted: dict[str, int]
 
 
 class PackPlanner:
-    """Turns records into packs.
+    """Plans the units of an input, and prepares them to be run.
 
     Parameters
     ----------
@@ -133,14 +147,8 @@ class PackPlanner:
 
     Attributes
     ----------
-    total : int or None
-        Records altogether, once the whole input has been read.
     trained_residues : int or None
         Length that a model without a limit was trained on.
-    longer_than_trained : int
-        Proteins longer than that.
-    without_token : set of str
-        Letters, of the proteins seen so far, for which the model's unknown token stands.
     """
 
     def __init__(
@@ -155,64 +163,76 @@ class PackPlanner:
         self.model, self.properties = model, properties
         self.batch_tokens, self.max_length = batch_tokens, max_length
         self.every_pair_known = every_pair_known
-        self.total: int | None = None
-        self.longer_than_trained = 0
-        self.without_token: set[str] = set()
+        self._warned = False
         # Relative positions have no limit; what such a config says is the length of training.
         positions = model.config.get("max_position_embeddings")
-        specials = model.tokens.n_prefix + model.tokens.n_suffix
+        self._specials = model.tokens.n_prefix + model.tokens.n_suffix
         # XLNet's config says -1: any length, and nothing of what it was trained on.
         unlimited = model.max_residues is None and positions is not None and positions > 0
-        self.trained_residues = positions - specials if unlimited else None
+        self.trained_residues = positions - self._specials if unlimited else None
 
-    def __call__(self, records: Iterable[Protein | SetAside]) -> Iterator[Pack | Remark]:
-        """Packs, and remarks about records, in an order that depends on the input alone.
+    def units(self, block: Block) -> list[Unit]:
+        """Units of a block: remarks about records that are in no pack, then the packs.
 
-        A record that cannot be used becomes a remark; the others go on.
+        Lengths alone are looked at, so that units of others, or done already, cost nothing. Each
+        of them is analysed by `prepare` in the company that was planned here, less those that turn
+        out to be of no use.
         """
-        numbered = enumerate(records)
-        read = 0
-        last = False
-        while not last:
-            block = list(islice(numbered, BLOCK_RECORDS))
-            last = len(block) < BLOCK_RECORDS
-            read += len(block)
-            if last:
-                self.total = read
-            usable: list[tuple[int, Protein, np.ndarray]] = []
-            for number, record in block:
-                if isinstance(record, SetAside):
-                    yield Remark(number, record)
-                    continue
-                try:
-                    usable.append((number, record, self._tokens(record)))
-                except InputError as error:
-                    yield Remark(number, _failed(record, error))
-                except _TooLongError as error:
-                    reason = str(error)
-                    yield Remark(number, SetAside(record.id, "skipped", reason, record.source))
-            lengths = [len(ids) for _, _, ids in usable]
-            budget = self.batch_tokens if self.model.packs else 0
-            for members in plan_packs(lengths, budget):
-                entries = []
-                for number, protein, ids in (usable[m] for m in members):
-                    try:
-                        entries.append(self._encode(number, protein, ids))
-                    except (InputError, ArgumentError) as error:
-                        yield Remark(number, _failed(protein, error))
-                        continue
-                    except (MemoryError, RuntimeError) as error:
-                        if not is_out_of_memory(error):
-                            raise
-                        reason = out_of_memory(error)
-                        yield Remark(number, SetAside(protein.id, "failed", reason, protein.source))
-                        continue
-                    yield from self._notes(number, protein)
-                if entries:
-                    yield from self._packed(entries)
+        remarks: list[Remark] = []
+        usable: list[tuple[int, Protein]] = []
+        for number, record in enumerate(block.records, start=block.first):
+            if isinstance(record, SetAside):
+                remarks.append(Remark.of(number, record))
+            elif reason := self._too_long(record):
+                remarks.append(Remark(number, record.id, "skipped", reason, record.source))
+            else:
+                usable.append((number, record))
+        lengths = [self._n_residues(protein) + self._specials for _, protein in usable]
+        packs = plan_packs(lengths, self.batch_tokens if self.model.packs else 0)
+        return [
+            Unit((block.index, 0), tuple(remarks), ()),
+            *(
+                Unit((block.index, part), (), tuple(usable[m] for m in members))
+                for part, members in enumerate(packs, start=1)
+            ),
+        ]
 
-    def _packed(self, entries: list[Entry]) -> Iterator[Pack | Remark]:
-        """One pack, or one of each protein where memory does not suffice for them together."""
+    def prepare(self, unit: Unit) -> Prepared:
+        """Tokens, labels and bitmaps of a unit.
+
+        A protein that cannot be used becomes a remark; the others go on without it.
+        """
+        entries: list[Entry] = []
+        remarks = list(unit.remarks)
+        counted: dict[str, int] = {}
+        for number, protein in unit.members:
+            try:
+                entries.append(self._encode(number, protein))
+            except (InputError, ArgumentError) as error:
+                remarks.append(Remark(number, protein.id, "failed", str(error), protein.source))
+                continue
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = out_of_memory(error)
+                remarks.append(Remark(number, protein.id, "failed", reason, protein.source))
+                continue
+            remarks.extend(self._notes(number, protein))
+            for template in self._counted(protein):
+                counted[template] = counted.get(template, 0) + 1
+        packs = tuple(self._packed(entries, remarks))
+        return Prepared(unit.key, packs, tuple(remarks), counted)
+
+    def packs(self, records: Iterable[Protein | SetAside]) -> Iterator[Pack]:
+        """All packs of an input, in order; what is set aside is left out."""
+        for block in blocks(records):
+            for unit in self.units(block):
+                yield from self.prepare(unit).packs
+
+    def _packed(self, entries: list[Entry], remarks: list[Remark]) -> Iterator[Pack]:
+        """One pack, or several where memory does not suffice for all together."""
+        if not entries:
+            return
         try:
             packs = [self.pack(entries)]
         except (MemoryError, RuntimeError) as error:
@@ -223,11 +243,11 @@ class PackPlanner:
         if packs:
             return
         if len(entries) > 1:
-            for entry in entries:
-                yield from self._packed([entry])
+            for half in halves(entries):
+                yield from self._packed(half, remarks)
         else:
             (entry,) = entries
-            yield Remark(entry.number, SetAside(entry.id, "failed", reason, entry.source))
+            remarks.append(Remark(entry.number, entry.id, "failed", reason, entry.source))
 
     def pack(self, entries: Sequence[Entry]) -> Pack:
         """Lay proteins one after the other."""
@@ -258,18 +278,20 @@ class PackPlanner:
     def _n_residues(self, protein: Protein) -> int:
         return len(protein) if self.max_length is None else min(len(protein), self.max_length)
 
-    def _tokens(self, protein: Protein) -> np.ndarray:
+    def _too_long(self, protein: Protein) -> str | None:
+        """Why the model has no place for a protein, if so."""
         n, limit = self._n_residues(protein), self.model.max_residues
-        if limit is not None and n > limit:
-            cut = "" if n == len(protein) else f", of which max_length={n} keeps {n}"
-            raise _TooLongError(
-                f"{len(protein)} residues{cut}, but {self.model.name} has positions for {limit}; "
-                f"cut proteins with max_length={limit} (--max-length {limit}) to keep their start"
-            )
-        return self.model.tokens.encode(protein.sequence[:n])
+        if limit is None or n <= limit:
+            return None
+        cut = "" if n == len(protein) else f", of which max_length={n} keeps {n}"
+        return (
+            f"{len(protein)} residues{cut}, but {self.model.name} has positions for {limit}; "
+            f"cut proteins with max_length={limit} (--max-length {limit}) to keep their start"
+        )
 
-    def _encode(self, number: int, protein: Protein, tokens: np.ndarray) -> Entry:
+    def _encode(self, number: int, protein: Protein) -> Entry:
         n = self._n_residues(protein)
+        tokens = self.model.tokens.encode(protein.sequence[:n])
         encoded = encode_protein(
             self.properties,
             protein,
@@ -282,26 +304,39 @@ class PackPlanner:
         return Entry(number, protein.id, protein.source, tokens, n, encoded, digest)
 
     def _notes(self, number: int, protein: Protein) -> Iterator[Remark]:
-        for note in protein.notes:
-            yield Remark(number, f"{protein.id}: {note}")
         n = self._n_residues(protein)
-        if without := self.model.tokens.without_token:
-            self.without_token |= without.intersection(protein.sequence[:n])
+        texts = list(protein.notes)
         if n < len(protein):
-            yield Remark(number, f"{protein.id}: cut from {len(protein)} to {n} residues")
+            texts.append(f"cut from {len(protein)} to {n} residues")
+        for text in texts:
+            yield Remark(number, protein.id, NOTED, text, protein.source)
+
+    def _counted(self, protein: Protein) -> Iterator[str]:
+        """Notes on the model that this protein is a case of."""
+        n = self._n_residues(protein)
+        for letter in sorted(self.model.tokens.without_token.intersection(protein.sequence[:n])):
+            yield (
+                f"{self.model.name} has no token for {letter}: its unknown token stands for this "
+                "residue in {n} protein(s)"
+            )
         trained = self.trained_residues
-        if trained is not None and n > trained:
-            self.longer_than_trained += 1
-            if self.longer_than_trained == 1:
-                logger.warning(
-                    "%s: %d residues, more than the %d that %s was trained on; it is analysed all "
-                    "the same, and so are others",
-                    protein.id,
-                    n,
-                    trained,
-                    self.model.name,
-                    extra=NOTED,
-                )
+        if trained is None or n <= trained:
+            return
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s: %d residues, more than the %d that %s was trained on; it is analysed all "
+                "the same, and so are others",
+                protein.id,
+                n,
+                trained,
+                self.model.name,
+                extra=errors.NOTED,
+            )
+        yield (
+            f"{{n}} protein(s) longer than the {trained} residues that the model was trained on; "
+            "its positions have no limit, so they were analysed"
+        )
 
 
 def protein_digest(protein: Protein) -> int:
@@ -341,6 +376,12 @@ def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return packs
 
 
+def halves(entries: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
+    """The first half of some proteins, and the others."""
+    middle = len(entries) // 2
+    return entries[:middle], entries[middle:]
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an exception says that memory, of the machine or a device, does not suffice."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -356,11 +397,3 @@ def out_of_memory(error: Exception) -> str:
         f"not enough memory for this protein: {first_line[:200]}; cut it with max_length "
         "(--max-length), or use fewer properties, or a larger machine"
     )
-
-
-class _TooLongError(Exception):
-    """A protein does not fit the model's positions."""
-
-
-def _failed(protein: Protein, error: InputError | ArgumentError) -> SetAside:
-    return SetAside(protein.id, "failed", str(error), protein.source)

@@ -89,6 +89,7 @@ class HeadStatistics(HeadArrays):
     residues: int = 0
     set_aside: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
     run: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = True
     protein_digests: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -202,6 +203,16 @@ class HeadStatistics(HeadArrays):
             arc_counts, mass, entropy, background_num, background_den
         )
         self.residues += int(query_rows)
+
+    def add_result(self, other: HeadStatistics) -> None:
+        """Add the totals of other proteins; nothing has changed when this raises."""
+        self.totals.add_(other.totals)
+        self.analysed += other.analysed
+        self.residues += other.residues
+
+    def count(self, template: str, n: int = 1) -> None:
+        """Keep a remark that counts proteins, with "{n}" where their number stands."""
+        self.counted[template] = self.counted.get(template, 0) + n
 
     def note(self, record: Any) -> None:
         """Keep a remark (str, once), or a record that was set aside and why.

@@ -12,11 +12,11 @@ import torch
 import provis_fast as pf
 from provis_fast import arc_lists
 from provis_fast.accumulate import BatchStatistics
-from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arcs import ArcWriter, read_arcs
 from provis_fast.cli import main
 from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ResultError
+from provis_fast.worker import Worker
 
 LENGTHS = [40, 3, 90, 1, 60, 25]
 
@@ -85,13 +85,13 @@ def test_layers_are_named_as_in_the_model(bert, expected, tmp_path):
 def test_too_many_arcs_run_in_halves(bert, expected, tmp_path, monkeypatch, room):
     monkeypatch.setattr(arc_lists, "MAX_BYTES", room * arc_lists.BYTES_PER_ARC)
     sizes = []
-    attempt = AnalysisRun._attempt
+    attempt = Worker._attempt
 
-    def watched(self, entries, pack, room):
+    def watched(self, unit, entries, pack, room):
         sizes.append(len(entries))
-        return attempt(self, entries, pack, room)
+        return attempt(self, unit, entries, pack, room)
 
-    monkeypatch.setattr(AnalysisRun, "_attempt", watched)
+    monkeypatch.setattr(Worker, "_attempt", watched)
     proteins = analysis_cases.random_proteins(LENGTHS)
     result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
     assert sizes[0] == len(LENGTHS) and 1 in sizes and len(sizes) > 3
@@ -125,14 +125,14 @@ def test_failed_proteins_are_not_listed(bert, expected, tmp_path, monkeypatch):
         found = not_finite(self)
         return [*found, 0] if 60 in self.lengths else found
 
-    forward = AnalysisRun._forward
+    forward = Worker._forward
 
     def remembering(self, pack, room):
         batch = forward(self, pack, room)
         batch.lengths = pack.n_residues.tolist()
         return batch
 
-    monkeypatch.setattr(AnalysisRun, "_forward", remembering)
+    monkeypatch.setattr(Worker, "_forward", remembering)
     monkeypatch.setattr(BatchStatistics, "not_finite", failing)
     proteins = analysis_cases.random_proteins(LENGTHS)
     result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
@@ -142,7 +142,7 @@ def test_failed_proteins_are_not_listed(bert, expected, tmp_path, monkeypatch):
 
 
 def test_a_batch_that_is_run_again_is_listed_once(bert, expected, tmp_path, monkeypatch):
-    """Memory runs out as a batch is added to the result: its proteins are run one by one."""
+    """Memory runs out as a batch is added to the result: its proteins are run in halves."""
     add_to, calls = BatchStatistics.add_to, []
 
     def failing(self, *arguments):
@@ -154,7 +154,7 @@ def test_a_batch_that_is_run_again_is_listed_once(bert, expected, tmp_path, monk
     monkeypatch.setattr(BatchStatistics, "add_to", failing)
     proteins = analysis_cases.random_proteins(LENGTHS)
     result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
-    assert calls == [len(LENGTHS)] + [1] * len(LENGTHS)
+    assert calls == [len(LENGTHS), 3, 3]
     assert_lists(tmp_path / "arcs.parquet", expected, result)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 from itertools import pairwise
@@ -15,9 +16,10 @@ from tiny_models import ANTIBERTY_VOCABULARY
 from transformers import NomicBertConfig, NomicBertModel
 
 import provis_fast as pf
-from provis_fast import plan
+from provis_fast import units
+from provis_fast.analysis_run import AnalysisRun
 from provis_fast.models import FAMILIES
-from provis_fast.plan import plan_packs
+from provis_fast.plan import PackPlanner, plan_packs
 from provis_fast.prefetch import prefetched
 from provis_fast.proteins import load_proteins
 
@@ -160,7 +162,9 @@ def test_what_the_input_and_the_model_lack_is_noted(tmp_path):
     (tmp_path / "data" / "notes.txt").write_text("mine")
     result = pf.analyze(folder, tmp_path / "data", ())
     assert "data: 1 other file(s) not read: notes.txt" in result.notes
-    assert any("has no token for U, X: its unknown token stands" in n for n in result.notes)
+    for letter in "UX":
+        said = f"has no token for {letter}: its unknown token stands for this residue in 1 protein"
+        assert any(said in note for note in result.notes)
 
 
 def test_mass_and_entropy(bert):
@@ -219,15 +223,15 @@ def test_same_bits_for_any_order_of_packs_and_any_threads(esm, weighting, monkey
     assert usual.arcs.sum() >= 1000
     assert pf.analyze(esm, proteins, threads=2, **options).equals(usual)
 
-    in_order = plan.PackPlanner.__call__
+    in_order = AnalysisRun._prepared
 
-    def shuffled(self, records):
-        packs = list(in_order(self, records))
-        assert len(packs) > 5
-        random.Random(1).shuffle(packs)
-        return iter(packs)
+    def shuffled(self):
+        found = list(in_order(self))
+        assert len(found) > 5
+        random.Random(1).shuffle(found)
+        return iter(found)
 
-    monkeypatch.setattr(plan.PackPlanner, "__call__", shuffled)
+    monkeypatch.setattr(AnalysisRun, "_prepared", shuffled)
     assert pf.analyze(esm, proteins, threads=1, **options).equals(usual)
 
 
@@ -253,14 +257,31 @@ def test_packs():
 
 def test_blocks_of_records_keep_their_order(bert):
     """More records than a block: remarks and packs still cover every record once."""
-    proteins = analysis_cases.random_proteins([3] * (plan.BLOCK_RECORDS + 5))
+    proteins = analysis_cases.random_proteins([3] * (units.BLOCK_RECORDS + 5))
     source = load_proteins([*proteins, pf.Protein("odd", "J")])
-    planner = plan.PackPlanner(bert, [], batch_tokens=50)
-    items = list(planner(source.records()))
-    ids = [e.id for item in items if isinstance(item, plan.Pack) for e in item.entries]
-    assert ids == [p.id for p in proteins]
-    assert [r.what.id for r in items if isinstance(r, plan.Remark)] == ["odd"]
-    assert isinstance(items[-1], plan.Pack) and planner.total == len(proteins) + 1
+    planner = PackPlanner(bert, [], batch_tokens=50)
+    blocks = list(units.blocks(source.records()))
+    assert [(b.index, b.first, len(b.records)) for b in blocks] == [(0, 0, 128), (1, 128, 6)]
+    planned = [unit for block in blocks for unit in planner.units(block)]
+    assert len({unit.key for unit in planned}) == len(planned)
+    assert [unit.key for unit in planned if unit.key[0] == 1] == [(1, 0), (1, 1)]
+    prepared = [planner.prepare(unit) for unit in planned]
+    entries = [e for item in prepared for pack in item.packs for e in pack.entries]
+    assert [e.id for e in entries] == [p.id for p in proteins]
+    assert [e.number for e in entries] == list(range(len(proteins)))
+    (remark,) = [remark for item in prepared for remark in item.remarks]
+    assert (remark.id, remark.number) == ("odd", len(proteins)) and "'J'" in remark.reason
+
+
+def test_a_bad_letter_leaves_a_gap_in_its_pack(bert):
+    """Packs are planned by lengths, before anybody has looked at the letters."""
+    proteins = analysis_cases.random_proteins([20] * 6)
+    odd = [
+        dataclasses.replace(p, sequence="J" * 20) if k == 1 else p for k, p in enumerate(proteins)
+    ]
+    planner = PackPlanner(bert, [], batch_tokens=66)
+    assert [len(pack.entries) for pack in planner.packs(proteins)] == [3, 3]
+    assert [len(pack.entries) for pack in planner.packs(odd)] == [2, 3]
 
 
 def test_prefetch_stops_when_left():

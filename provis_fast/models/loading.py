@@ -28,6 +28,7 @@ from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import hub, names, tape
 from provis_fast.models.families import FAMILIES, family_of, supported
 from provis_fast.models.model import UNUSED_PARTS, Model
+from provis_fast.models.origin import Origin
 from provis_fast.models.tokenizers import load_tokens
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,10 @@ def load_model(
             f"give dtype as one of {', '.join(DTYPES)}"
         )
     module.requires_grad_(False).eval().to(torch_device)
-    return Model(module, tokens, name, files.revision)
+    dtype_found = str(module.dtype).removeprefix("torch.")
+    model = Model(module, tokens, name, files.revision)
+    model.origin = Origin.of(name_or_path, name, files.revision or revision, dtype_found)
+    return model
 
 
 def _find(name_or_path: str | Path, revision: str | None, unpacked: Path) -> _Files:

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from provis_fast.errors import ArgumentError, InputError, ModelError
+from provis_fast.models.origin import Origin
 from provis_fast.models.routing import route
 from provis_fast.models.tokens import TokenTable
 
@@ -88,6 +89,8 @@ class Model:
     device : torch.device
     dtype : torch.dtype
     revision : str or None
+    origin : Origin or None
+        Where `load_model` found it; None of a model that was made otherwise.
 
     Raises
     ------
@@ -114,6 +117,7 @@ class Model:
         named = (getattr(config, name, None) for name in ("d_kv", "head_dim"))  # T5's, others'
         self.head_size = int(next(filter(None, named), config.hidden_size // self.n_heads))
         self.revision = revision
+        self.origin: Origin | None = None
         self.packs = routing.family.packs
         first = routing.family.first_position
         self._first_position = first(config) if first is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,12 +145,17 @@ class KeyValue(_FromSource, KeyValueProperty):
 
     def __init__(self, name: str, values: Source | None = None):
         super().__init__(name)
-        own = (lambda protein: protein.values.get(name)) if values is None else values
+        own = partial(_own_values, name) if values is None else values
         self._set_source("values", own)
 
     def values(self, protein: Protein) -> np.ndarray | None:
         """Values [L] from the user's mapping or function."""
         return self._look_up(protein)
+
+
+def _own_values(name: str, protein: Protein) -> np.ndarray | None:
+    """What a protein brings along under this name."""
+    return protein.values.get(name)
 
 
 class Pair(_FromSource, PairProperty):
