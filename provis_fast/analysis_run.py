@@ -31,8 +31,8 @@ from provis_fast.units import NOTED, WHOLE, Block, Done, Remark, Shard, blocks
 from provis_fast.worker import Partial, Worker
 
 if TYPE_CHECKING:
-    from provis_fast.arcs import ArcWriter
     from provis_fast.proteins import ProteinSource
+    from provis_fast.spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class AnalysisRun:
         The share of it that is analysed.
     progress : callable, optional
         See `ProgressCallback`.
+    spool : Spool, optional
+        Takes rows about single proteins.
 
     Attributes
     ----------
@@ -74,10 +76,11 @@ class AnalysisRun:
         *,
         shard: Shard = WHOLE,
         progress: ProgressCallback | None = None,
+        spool: Spool | None = None,
     ):
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
         self.source, self.shard, self.done = source, shard, Done(shard)
-        self._progress = progress
+        self._progress, self._spool = progress, spool
         self._total: int | None = None  # records, once all were read
         self._remarks: list[Remark] = []
         self._background: tuple[list[int], list[int], list[str]] | None = None
@@ -85,15 +88,10 @@ class AnalysisRun:
         self._digests = array("Q")  # of the analysed proteins
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
-    def serially(self, arcs: ArcWriter | None = None) -> None:
-        """Analyse in this process: one thread reads and prepares, this one runs the model.
-
-        Parameters
-        ----------
-        arcs : ArcWriter, optional
-            Takes every arc.
-        """
-        worker = Worker(self.model, self.measures, self.planner, result=self.result, arcs=arcs)
+    def serially(self) -> None:
+        """Analyse in this process: one thread reads and prepares, this one runs the model."""
+        tables = () if self._spool is None else self._spool.tables
+        worker = Worker(self.model, self.measures, self.planner, result=self.result, tables=tables)
         with prefetched(self._prepared()) as prepared, worker:
             try:
                 for unit, sizes in prepared:
@@ -121,6 +119,8 @@ class AnalysisRun:
         if twice := [key for key in partial.units if key in self.done]:
             raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
         with uninterrupted():
+            for unit, rows in partial.tables:
+                self._spool.append(unit, rows)
             if partial.result is not None:
                 self.result.add_result(partial.result)
             for block, n_parts in partial.blocks.items():

@@ -15,11 +15,11 @@ from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun, ProgressCallback
-from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer
 from provis_fast.errors import ArgumentError
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
+from provis_fast.per_protein.collecting import Wanted
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import Property
 from provis_fast.proteins import Protein, load_proteins
@@ -68,6 +68,8 @@ def analyze(
     background: ProteinSource | Iterable[Protein] | str | PathLike[str] | None = None,
     threads: int | None = None,
     arcs: str | PathLike[str] | None = None,
+    per_protein: str | Iterable[str] = (),
+    per_protein_folder: str | PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
@@ -107,6 +109,13 @@ def analyze(
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
+    per_protein : str or iterable of str
+        Tables of single proteins to keep: "counts", "received" (attention that each residue
+        receives), "arcs". See `provis_fast.per_protein`; read them with `read_per_protein`.
+    per_protein_folder : str or path, optional
+        Where the tables go: a folder that appears, and replaces an earlier one, once the analysis
+        is complete. `HeadStatistics.save` takes it along. Until then rows wait beside it, so that
+        up to twice their room is needed on the disk, and no more memory.
     progress : callable, optional
         Called after every pack, and where records were set aside, with the proteins done (those set aside included), the tokens done,
         and the proteins altogether: counted, estimated from the files read so far, or None.
@@ -129,7 +138,7 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs cannot be written.
+        The file of arcs, or the folder of tables, cannot be written.
     """
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
@@ -152,11 +161,7 @@ def analyze(
         min_arcs,
         entropy,
     )
-    if arcs is not None and not measures.thresholds:
-        raise ArgumentError(
-            'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
-            f"weighting={weighting!r}"
-        )
+    wanted = Wanted.checked(per_protein, per_protein_folder, arcs, weighting)
     if compat is not None:
         if max_length not in (None, compatibility.PROVIS_RESIDUES):
             raise ArgumentError(
@@ -191,12 +196,12 @@ def analyze(
             "linear": (linear.library(model.device.type, model.dtype),),
         },
     )
-    with thread_count(threads), arc_file(arcs) as writer:
-        run = AnalysisRun(model, measures, planner, result, source, progress=progress)
+    with thread_count(threads), wanted.collected(measures) as spool:
+        run = AnalysisRun(model, measures, planner, result, source, progress=progress, spool=spool)
         try:
             if corpus is not None:  # first: a corpus of no use is known before the work is done
                 run.read_background(corpus)
-            run.serially(writer)
+            run.serially()
         except KeyboardInterrupt:
             result.complete = False
             raise Interrupted(result) from None

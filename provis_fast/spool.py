@@ -23,7 +23,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -124,7 +124,7 @@ class Spool:
                 f"{state.get('format')} version {state.get('format_version')}; use the release of "
                 "provis_fast that wrote it"
             )
-        if state["tables"] != self._tables():
+        if state["tables"] != self._checksums():
             raise ResultError(
                 f"{self.folder}: rows of other tables wait there "
                 f"({', '.join(state['tables']) or 'none'}, expected "
@@ -132,12 +132,17 @@ class Spool:
                 "options of the interrupted analysis, or begin anew (--no-resume)"
             )
 
-    def _tables(self) -> dict[str, int]:
+    def _checksums(self) -> dict[str, int]:
         """A checksum of each table's columns and metadata."""
         return {
             name: zlib.crc32(schema.to_string(show_schema_metadata=True).encode())
             for name, schema in self._schemas.items()
         }
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables."""
+        return tuple(self._schemas)
 
     def append(self, unit: tuple[int, int], tables: Mapping[str, pa.RecordBatch]) -> None:
         """Take the rows of a unit: all of it at once, and every unit once.
@@ -208,11 +213,16 @@ class Spool:
             "format_version": FORMAT_VERSION,
             "rows_bytes": rows,
             "index_bytes": index,
-            "tables": self._tables(),
+            "tables": self._checksums(),
         }
 
-    def finish(self, target: str | PathLike[str], shard: tuple[int, int] = (1, 1)) -> None:
-        """Write every table into a folder, which appears whole or not at all.
+    def finish(
+        self,
+        target: str | PathLike[str],
+        shard: tuple[int, int] = (1, 1),
+        tables: Sequence[str] | None = None,
+    ) -> None:
+        """Write tables into a folder, which appears whole or not at all.
 
         The spool stays as it is, and can be finished again.
 
@@ -223,6 +233,8 @@ class Spool:
             is replaced.
         shard : (index, of)
             Which shard of the input this was, from 1.
+        tables : sequence of str, optional
+            Default: all.
 
         Raises
         ------
@@ -230,7 +242,8 @@ class Spool:
             The target cannot be written, the disk is full, or the spool is damaged.
         """
         with replaced_folder(Path(target)) as folder:
-            paths = {name: folder / name / partition(*shard) for name in self._schemas}
+            names = self._schemas if tables is None else tables
+            paths = {name: folder / name / partition(*shard) for name in names}
             self._write(paths)
 
     def finish_table(self, name: str, path: str | PathLike[str]) -> None:

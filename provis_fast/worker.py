@@ -45,7 +45,7 @@ from provis_fast.threads import thread_count
 from provis_fast.units import Remark
 
 if TYPE_CHECKING:
-    from provis_fast.arcs import ArcWriter
+    from provis_fast.per_protein.rows import ProteinRows
 
 __all__ = ["Partial", "Worker", "WorkerSpec"]
 
@@ -72,6 +72,8 @@ class WorkerSpec:
     planning : dict
         Options of `PackPlanner`: batch_tokens, max_length, every_pair_known.
     threads : int, optional
+    tables : tuple of str
+        Tables of single proteins that are wanted; see `Worker`.
     """
 
     origin: Origin
@@ -80,6 +82,7 @@ class WorkerSpec:
     measures: Measures
     planning: dict[str, Any]
     threads: int | None = None
+    tables: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -88,6 +91,7 @@ class WorkerSpec:
         measures: Measures,
         planner: PackPlanner,
         threads: int | None = None,
+        tables: Sequence[str] = (),
     ) -> WorkerSpec:
         """The description of an analysis whose objects this process has.
 
@@ -116,7 +120,7 @@ class WorkerSpec:
             for name in ("batch_tokens", "max_length", "every_pair_known")
         }
         device = str(model.device)
-        return cls(model.origin, model.digest, device, measures, planning, threads)
+        return cls(model.origin, model.digest, device, measures, planning, threads, tuple(tables))
 
     def start(self) -> Worker:
         """Load the model and make a worker; use it as a context manager.
@@ -134,7 +138,7 @@ class WorkerSpec:
                 "it anew"
             )
         planner = PackPlanner(model, self.measures.properties, **self.planning)
-        return Worker(model, self.measures, planner, threads=self.threads)
+        return Worker(model, self.measures, planner, tables=self.tables, threads=self.threads)
 
 
 class _Failure(NamedTuple):
@@ -155,8 +159,8 @@ class Worker:
         Made the units; lays proteins side by side anew.
     result : HeadStatistics, optional
         Takes the totals. By default they are kept apart, and handed over by `take`.
-    arcs : ArcWriter, optional
-        Takes every arc, at once: what is in a file of arcs cannot be taken back.
+    tables : sequence of str
+        Make rows about single proteins for these of `provis_fast.per_protein.schemas.TABLES`.
     threads : int, optional
         Of the model and the kernels; default `torch.get_num_threads()`.
     """
@@ -168,13 +172,14 @@ class Worker:
         planner: PackPlanner,
         *,
         result: HeadStatistics | None = None,
-        arcs: ArcWriter | None = None,
+        tables: Sequence[str] = (),
         threads: int | None = None,
     ):
         self.model, self.measures, self.planner = model, measures, planner
         self.result = measures.empty() if result is None else result
         self._hands_over = result is None
-        self._arcs, self._threads = arcs, threads
+        self._tables, self._threads = tuple(tables), threads
+        self._rows = _row_maker(self._tables, measures)
         self._batch: BatchStatistics | None = None
         self._done = Told()
         self._stack = ExitStack()
@@ -291,16 +296,18 @@ class Worker:
                 )
             if batch.arcs is not None:
                 batch.arcs.check()
+            rows = None
+            if self._rows is not None:
+                rows = self._rows.of(batch, pack, self.model.tokens.n_prefix)
             with uninterrupted():  # all or nothing: a protein counts once its unit is told
                 into = self.result if unit.apart is None else unit.apart
                 batch.add_to(into, *pack.background, pack.n_residues)
                 unit.digests.extend(entry.digest for entry in pack.entries)
                 unit.tokens += pack.n_tokens
+                if rows is not None:
+                    unit.tables.append(rows)
                 if unit.apart is None:
                     self._done.add(unit)
-                if batch.arcs is not None:  # last: what is in the file cannot be taken back
-                    ids = [entry.id for entry in pack.entries]
-                    batch.arcs.write(self._arcs, ids, self.model.tokens.n_prefix)
         except (MemoryError, RuntimeError, IndexError) as error:
             if is_out_of_memory(error):
                 return _Failure(out_of_memory(error), memory=True)
@@ -317,7 +324,7 @@ class Worker:
     def _forward(self, pack: Pack, room: int | None) -> BatchStatistics:
         device = self.model.device
         arcs = None
-        if self._arcs is not None:
+        if "arcs" in self._tables:
             if room is None:
                 room = arc_room(self.measures, pack.n_residues, arc_lists.MAX_BYTES)
             arcs = ArcList(self.measures.layers, room, device)
@@ -330,6 +337,7 @@ class Worker:
             move_properties(pack.properties, device),
             device,
             arcs=arcs,
+            n_tokens=pack.n_tokens if "received" in self._tables else None,
         )
         try:
             self.model.module(**pack.inputs)
@@ -366,3 +374,11 @@ class Worker:
         if last:
             raise StopForward
         return output[None]  # [1, T, H, D]
+
+
+def _row_maker(tables: Sequence[str], measures: Measures) -> ProteinRows | None:
+    if not tables:
+        return None
+    from provis_fast.per_protein.rows import ProteinRows  # pyarrow is slow to load
+
+    return ProteinRows(tables, measures)

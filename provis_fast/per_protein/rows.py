@@ -26,7 +26,7 @@ class ProteinRows:
     Parameters
     ----------
     tables : sequence of str
-        Some of `provis_fast.per_protein.REQUESTABLE`.
+        Some of `provis_fast.per_protein.schemas.TABLES`.
     measures : Measures
 
     Attributes

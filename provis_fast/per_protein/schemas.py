@@ -90,7 +90,7 @@ class ClassColumn(NamedTuple):
 
 
 def check_tables(tables: str | Iterable[str], weighting: str) -> tuple[str, ...]:
-    """Tables from a user's argument, in the order of `REQUESTABLE`; none is none.
+    """Tables from a user's argument, `PROTEINS` first; none is none.
 
     Raises
     ------
@@ -107,26 +107,18 @@ def check_tables(tables: str | Iterable[str], weighting: str) -> tuple[str, ...]
             'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
             f"weighting={weighting!r}"
         )
-    return tuple(name for name in REQUESTABLE if name in given)
+    return tuple(name for name in TABLES if name in given or (given and name == PROTEINS))
 
 
 def schemas(tables: Sequence[str], measures: Measures) -> dict[str, pa.Schema]:
-    """Schema of every table that an analysis keeps, by name; none where `tables` is empty.
-
-    Parameters
-    ----------
-    tables : sequence of str
-        Some of `REQUESTABLE`; `PROTEINS` is kept beside any of them.
-    measures : Measures
-    """
-    if not tables:
-        return {}
+    """Schemas of some of `TABLES`, by name."""
     make = {
+        PROTEINS: lambda: _proteins(measures),
         "counts": lambda: _counts(measures),
         "received": _received,
         "arcs": lambda: arcs.SCHEMA,
     }
-    return {PROTEINS: _proteins(measures)} | {name: make[name]() for name in tables}
+    return {name: make[name]() for name in tables}
 
 
 def count_columns(measures: Measures) -> list[ClassColumn]:
