@@ -20,7 +20,6 @@ key_residue    string or null  the same of the key
 
 Positions count the residues of the analysed sequence, special tokens apart. The file's metadata
 carry `FORMAT` and its version under ``provis_fast.format`` and ``provis_fast.format_version``.
-Version 1 had neither records nor numbers of residues; it can still be read.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ from provis_fast.errors import ResultError
 
 FORMAT = "provis_fast.arcs"
 FORMAT_VERSION = 2
-_READABLE = ("1", "2")
 
-_IN_RESULTS = "arcs.parquet"  # where version 1 stood: `provis_fast.storage.ARCS`
 _TABLE = Path("per_protein", "arcs")
 
 SCHEMA = pa.schema(
@@ -80,12 +77,10 @@ def read_arcs(path: str | PathLike[str]) -> pa.Table:
     if not path.is_dir():
         return _read_file(path)
     files = sorted((path / _TABLE).glob("shard=*/*.parquet"))
-    if not files and (path / _IN_RESULTS).is_file():
-        files = [path / _IN_RESULTS]
     if not files:
         raise ResultError(
-            f"{path}: there is neither {_TABLE} nor {_IN_RESULTS} in this folder; give a file of "
-            "arcs, or the folder of a result of an analysis with --per-protein arcs"
+            f"{path}: there is no {_TABLE.as_posix()} in this folder; give a file of arcs, or the "
+            "folder of a result of an analysis with --per-protein arcs"
         )
     return pa.concat_tables([_read_file(file) for file in files])
 
@@ -98,10 +93,9 @@ def _read_file(path: Path) -> pa.Table:
     metadata = table.schema.metadata or {}
     found = metadata.get(b"provis_fast.format", b"").decode()
     version = metadata.get(b"provis_fast.format_version", b"").decode()
-    if found != FORMAT or version not in _READABLE:
+    if found != FORMAT or version != str(FORMAT_VERSION):
         raise ResultError(
-            f"{path}: expected {FORMAT} version {' or '.join(_READABLE)}, got "
-            f"{found or 'no format'} version {version or 'unknown'}; use the release of "
-            "provis_fast that wrote it"
+            f"{path}: expected {FORMAT} version {FORMAT_VERSION}, got {found or 'no format'} "
+            f"version {version or 'unknown'}; use the release of provis_fast that wrote it"
         )
     return table

@@ -70,8 +70,6 @@ FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
 """Files of a result, the manifest last."""
 PER_PROTEIN = folders.NAME
 """Folder of the tables of single proteins, where some were asked for."""
-ARCS = "arcs.parquet"
-"""Where earlier releases put the list of arcs; it is kept for `provis_fast.arcs.read_arcs`."""
 
 
 def save(
@@ -187,7 +185,7 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    others = sorted(name for name in entries if name not in (*FILES, ARCS, PER_PROTEIN))
+    others = sorted(name for name in entries if name not in (*FILES, PER_PROTEIN))
     if PER_PROTEIN in entries:
         others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]
     return others or ([] if is_result or not entries else ["files without manifest.json"])

@@ -199,8 +199,8 @@ def test_command_line(folder, expected, tmp_path):
     out = tmp_path / "out"
     command = ["analyze", str(folder), str(fasta), "--device", "cpu", "--out", str(out)]
     assert main([*command, "--arcs"]) == 0
-    assert_lists(out / "arcs.parquet", expected, pf.load_result(out))
+    assert_lists(out, expected, pf.load_result(out))
     assert sorted(os.listdir(tmp_path)) == ["in.fasta", "out"]
     assert main([*command, "--overwrite"]) == 0  # without: the earlier list goes with its result
-    assert not (out / "arcs.parquet").exists()
+    assert not (out / "per_protein").exists()
     assert main([*command, "--overwrite", "--arcs", "--weighting", "attention"]) == 2

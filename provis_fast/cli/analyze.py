@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
-    with _room_for_arcs(target, arguments) as arcs:
+    wanted = dict.fromkeys((*arguments.per_protein, *["arcs"] * arguments.arcs))
+    with _room_for_tables(target, tuple(wanted), arguments.weighting) as tables:
         result, interrupted = analyse(
             arguments.model,
             proteins,
@@ -50,36 +51,41 @@ def run(arguments: argparse.Namespace) -> int:
             background=background,
             entropy=arguments.entropy,
             batch_tokens=arguments.batch_tokens,
-            arcs=arcs,
+            **tables,
         )
         for name, value in (reading | {"revision": arguments.revision}).items():
             if value is not None:
                 result.settings[name] = (value,)
-        return finish(result, target, interrupted, arguments.overwrite, arcs)
+        place = tables.get("per_protein_folder")
+        return finish(result, target, interrupted, arguments.overwrite, place)
 
 
-_NO_ARCS = (
-    "the list of arcs that --arcs asked for is not kept: the analysis was interrupted, and the "
-    "list is written whole or not at all"
+_NO_TABLES = (
+    "the tables of single proteins that --per-protein asked for are not kept: the analysis was "
+    "interrupted, and they are written whole or not at all"
 )
 
 
 @contextmanager
-def _room_for_arcs(target: Path, arguments: argparse.Namespace) -> Iterator[Path | None]:
-    """Where the arcs are collected, beside the result, which takes a copy; None without --arcs."""
-    if not arguments.arcs:
-        yield None
+def _room_for_tables(
+    target: Path, tables: Sequence[str], weighting: str
+) -> Iterator[dict[str, Any]]:
+    """Options of `analyze` for tables, which come to stand beside the result; none for none."""
+    if not tables:
+        yield {}
         return
-    if arguments.weighting == "attention":
+    if "arcs" in tables and weighting == "attention":
         raise ArgumentError(
-            "--arcs: expected with --weighting arcs or both, got attention, which knows no arcs"
+            "--per-protein arcs: expected with --weighting arcs or both, got attention, which "
+            "knows no arcs"
         )
     try:
         folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise cannot_write(target, error) from error
     with folder as name:
-        yield Path(name) / storage.ARCS
+        place = Path(name) / storage.PER_PROTEIN
+        yield {"per_protein": tables, "per_protein_folder": place}
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -147,19 +153,20 @@ def finish(
     target: Path,
     interrupted: bool,
     overwrite: bool,
-    arcs: Path | None = None,
+    per_protein: Path | None = None,
 ) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
     folder = storage.partial_folder(target) if interrupted else target
-    lost = interrupted and arcs is not None
-    if lost:  # the file of arcs appears with the last of them
-        result.notes.append(_NO_ARCS)
-    output.save(result, folder, overwrite, None if interrupted else arcs)
+    lost = interrupted and per_protein is not None
+    if lost:  # the tables appear with their last rows
+        result.notes.append(_NO_TABLES)
+    parts = [] if interrupted or per_protein is None else [per_protein]
+    output.save(result, folder, overwrite, parts)
     output.explain(result, folder)
     if interrupted:
         output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{folder}, marked incomplete{', without their list of arcs' if lost else ''}"
+            f"{folder}, marked incomplete{', without their tables' if lost else ''}"
         )
         return INTERRUPTED
     output.show(result, folder)

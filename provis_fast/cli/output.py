@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,9 +54,9 @@ def partial_target(folder: str, overwrite: bool) -> None:
 
 
 def save(
-    result: HeadStatistics, folder: Path, overwrite: bool = False, arcs: Path | None = None
+    result: HeadStatistics, folder: Path, overwrite: bool = False, per_protein: Sequence[Path] = ()
 ) -> None:
-    """Save a result; where that fails, try the system's temporary folder before giving up.
+    """Save a result and its tables; where that fails, try the system's temporary folder instead.
 
     Without `overwrite` a result that has come to stand in `folder` meanwhile is left alone.
 
@@ -69,7 +69,7 @@ def save(
     def save_in(place: Path) -> None:
         if not overwrite and (place / "manifest.json").exists():
             raise ResultError(f"{place}: another result has been written there meanwhile")
-        storage.save(result, place, arcs)
+        storage.save(result, place, per_protein)
 
     save_or_rescue(save_in, folder, "result")
 
@@ -113,7 +113,8 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
     ]
     if not result.complete:
         lines.append("Incomplete: an analysis was interrupted; merge takes it with --allow-partial")
-    names = [*storage.FILES, *([storage.ARCS] if (folder / storage.ARCS).exists() else [])]
+    has_tables = (folder / storage.PER_PROTEIN).exists()
+    names = [*storage.FILES, *[f"{storage.PER_PROTEIN}/"] * has_tables]
     lines.append(f"Files: {folder}/ ({', '.join(names)})")
     say("\n".join(lines), folder)
 
