@@ -117,8 +117,9 @@ def analyze(
         is complete. `HeadStatistics.save` takes it along. Until then rows wait beside it, so that
         up to twice their room is needed on the disk, and no more memory.
     progress : callable, optional
-        Called after every pack, and where records were set aside, with the proteins done (those set aside included), the tokens done,
-        and the proteins altogether: counted, estimated from the files read so far, or None.
+        Called after every pack, and where records were set aside, with the proteins done (those set
+        aside included), the tokens done, and the proteins altogether: counted, estimated from the
+        files read so far, or None.
 
     Returns
     -------
