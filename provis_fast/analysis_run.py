@@ -88,10 +88,16 @@ class AnalysisRun:
         self._digests = array("Q")  # of the analysed proteins
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables of single proteins that workers are to make rows for."""
+        return () if self._spool is None else self._spool.tables
+
     def serially(self) -> None:
         """Analyse in this process: one thread reads and prepares, this one runs the model."""
-        tables = () if self._spool is None else self._spool.tables
-        worker = Worker(self.model, self.measures, self.planner, result=self.result, tables=tables)
+        worker = Worker(
+            self.model, self.measures, self.planner, result=self.result, tables=self.tables
+        )
         with prefetched(self._prepared()) as prepared, worker:
             try:
                 for unit, sizes in prepared:
@@ -119,8 +125,8 @@ class AnalysisRun:
         if twice := [key for key in partial.units if key in self.done]:
             raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
         with uninterrupted():
-            for unit, rows in partial.tables:
-                self._spool.append(unit, rows)
+            if self._spool is not None:
+                self._spool.append_parts(partial.tables)
             if partial.result is not None:
                 self.result.add_result(partial.result)
             for block, n_parts in partial.blocks.items():

@@ -33,7 +33,7 @@ class Partial(NamedTuple):
     tokens : int
         Tokens run.
     tables : list of (UnitKey, dict of str to pyarrow.RecordBatch)
-        Rows about single proteins, unit by unit.
+        Rows about single proteins; a unit that was run in parts comes several times.
     """
 
     units: list[UnitKey]
@@ -77,9 +77,6 @@ class Told:
         for template, n in unit.counted.items():
             self.counted[template] = self.counted.get(template, 0) + n
         self.digests.extend(unit.digests)
-        if unit.tables:
-            from provis_fast.per_protein.rows import join
-
-            self.tables.append((unit.key, join(unit.tables)))
+        self.tables += [(unit.key, rows) for rows in unit.tables]
         self.tokens += unit.tokens
         unit.added = True

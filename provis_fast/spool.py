@@ -23,7 +23,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -188,6 +188,19 @@ class Spool:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
 
+    def append_parts(
+        self, parts: Iterable[tuple[tuple[int, int], Mapping[str, pa.RecordBatch]]]
+    ) -> None:
+        """Take the rows of some units as workers tell them: a unit may come in several parts.
+
+        All parts of a unit must be there, in the order of its rows. See `append`.
+        """
+        units: dict[tuple[int, int], list[Mapping[str, pa.RecordBatch]]] = {}
+        for unit, tables in parts:
+            units.setdefault(unit, []).append(tables)
+        for unit, found in units.items():
+            self.append(unit, found[0] if len(found) == 1 else _joined(found))
+
     def commit(self) -> dict[str, Any]:
         """Bring everything to the disk.
 
@@ -340,6 +353,15 @@ def partition(index: int, of: int) -> Path:
     'shard=0002-of-0016/part-0.parquet'
     """
     return Path(f"shard={index:04}-of-{of:04}", "part-0.parquet")
+
+
+def _joined(parts: Sequence[Mapping[str, pa.RecordBatch]]) -> dict[str, pa.RecordBatch]:
+    joined = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        batches = [part[name] for part in parts if name in part]
+        table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+        joined[name] = table.to_batches()[0] if table.num_rows else batches[0]
+    return joined
 
 
 def _sync(folder: Path) -> None:

@@ -88,6 +88,18 @@ def test_bytes_do_not_depend_on_the_order_of_units(expected, tmp_path, seed):
     assert finished(spool, tmp_path) == expected
 
 
+def test_units_in_parts(expected, tmp_path):
+    """Rows of a unit that was run in pieces are those of the unit, to the byte."""
+    spool = Spool(tmp_path / "spool", SCHEMAS)
+    parts = []
+    for unit in UNITS:
+        tables = rows(unit)
+        for begin in range(max(1, tables["lists"].num_rows)):
+            parts.append((unit, {name: t.slice(begin, 1) for name, t in tables.items()}))
+    spool.append_parts(parts)
+    assert len(parts) > len(UNITS) and finished(spool, tmp_path) == expected
+
+
 @pytest.mark.parametrize("tail", [b"", b"x", b"garbage " * 1000])
 @pytest.mark.parametrize("at", [0, 1, 9, len(UNITS)])
 def test_killed_and_resumed(expected, tmp_path, at, tail):

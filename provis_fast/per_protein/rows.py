@@ -196,18 +196,6 @@ class ProteinRows:
         return pa.RecordBatch.from_arrays(columns, names=self.schemas[table].names)
 
 
-def join(parts: Sequence[dict[str, pa.RecordBatch]]) -> dict[str, pa.RecordBatch]:
-    """Rows of one unit that was run in several pieces, one after the other."""
-    if len(parts) == 1:
-        return dict(parts[0])
-    joined = {}
-    for name in parts[0] if parts else ():
-        table = pa.Table.from_batches([part[name] for part in parts])
-        table = table.unify_dictionaries().combine_chunks()
-        joined[name] = table.to_batches()[0] if table.num_rows else parts[0][name]
-    return joined
-
-
 def _who(entries: Sequence[Entry], sequence: np.ndarray) -> list[pa.Array]:
     """Columns record and protein of rows about the given sequences of a batch."""
     numbers = np.array([entry.number + 1 for entry in entries], dtype=np.int64)
