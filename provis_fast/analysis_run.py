@@ -23,11 +23,10 @@ from provis_fast import compat as compatibility
 from provis_fast.accumulate import Measures
 from provis_fast.interruptions import uninterrupted
 from provis_fast.models import Model
-from provis_fast.outcome import unknown_note
 from provis_fast.plan import PackPlanner, Prepared
 from provis_fast.prefetch import prefetched
 from provis_fast.statistics import HeadStatistics
-from provis_fast.units import NOTED, WHOLE, Block, Done, Remark, Shard, blocks
+from provis_fast.units import NOTED, WHOLE, Block, Done, Shard, blocks
 from provis_fast.worker import Partial, Worker
 
 if TYPE_CHECKING:
@@ -82,9 +81,8 @@ class AnalysisRun:
         self.source, self.shard, self.done = source, shard, Done(shard)
         self._progress, self._spool = progress, spool
         self._total: int | None = None  # records, once all were read
-        self._remarks: list[Remark] = []
         self._background: tuple[list[int], list[int], list[str]] | None = None
-        self._tokens = self._set_aside = 0
+        self._tokens = 0
         self._digests = array("Q")  # of the analysed proteins
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
@@ -138,7 +136,10 @@ class AnalysisRun:
             self._digests.frombytes(partial.digests.tobytes())
             self._tokens += partial.tokens
             for remark in partial.remarks:
-                self._remark(remark)
+                self.result.remarks.add(remark)
+        for remark in partial.remarks:
+            if remark.status != NOTED:
+                logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of the input, all of them: records are counted, and duplicates known, by them."""
@@ -157,23 +158,14 @@ class AnalysisRun:
             self._background = compatibility.pooled_background(self.measures.properties, records)
 
     def finish(self) -> None:
-        """Write down what the run was like: of the whole first, then of each record in order."""
-        for template, n in sorted(self.result.counted.items()):
-            self.result.note(template.replace("{n}", f"{n:,}"))
-        for name in self.result.unknown_properties:
-            self.result.note(unknown_note(name))
-        for remark in sorted(self._remarks, key=lambda remark: remark.number):
-            if remark.status == NOTED:
-                self.result.notes.append(f"{remark.id}: {remark.reason}")
-            else:
-                self.result.note(remark)
-        self._remarks = []
+        """Write down what the run was like."""
         self.result.protein_digests = np.unique(np.array(self._digests, dtype=np.uint64))
         if self._background is not None:
             *numbers, notes = self._background
             with uninterrupted():
+                self.result.unknown = tuple(self.result.unknown_properties)
                 compatibility.replace_background(self.result, *numbers)
-            self.result.notes.extend(notes)
+            self.result.general_notes.extend(notes)
         self.result.run = [
             {
                 "started": self._began.isoformat(timespec="seconds"),
@@ -201,15 +193,9 @@ class AnalysisRun:
                     sizes = {}
         yield None, sizes
 
-    def _remark(self, remark: Remark) -> None:
-        self._remarks.append(remark)
-        if remark.status != NOTED:
-            self._set_aside += 1
-            logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
-
     def _report(self) -> None:
         if self._progress is not None:
-            done = self.result.analysed + self._set_aside
+            done = self.result.read
             total = self._total or operator.length_hint(self.source, 0)
             total = -(-total // self.shard.of) or None
             self._progress(done, self._tokens, total if total is None else max(total, done))

@@ -185,7 +185,7 @@ def analyze(
         every_pair_known=compat is not None,
     )
     result = measures.empty(
-        notes=list(getattr(source, "notes", ())),
+        general_notes=list(getattr(source, "notes", ())),
         compat=compat,
         model=model.summary(),
         inputs=source.digests(),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from provis_fast.errors import ArgumentError, ResultError
-from provis_fast.outcome import unknown_note
+from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics
 
 
@@ -21,17 +21,20 @@ def merge(
     two results that share one are refused. What goes unnoticed is the same sequence under another
     id, and what `attach` has seen, which has no ids.
 
+    All shards of one input, in any order, become the result that its analysis in one piece has.
+
     Totals do not depend on the order of `results` or on how they are grouped. Lists (inputs,
-    records set aside, notes) are joined in the order given.
+    records set aside, notes) are joined in the order given, as if the inputs were one.
 
     Parameters
     ----------
     results : iterable of HeadStatistics
         Of one model, with the same properties, thresholds and options. They are not changed.
     allow_partial : bool
-        Also take results of interrupted analyses; the pooled result is then marked incomplete.
+        Also take results of interrupted analyses, and some of the shards of an input without the
+        others; the pooled result is then marked incomplete.
     allow_overlap : bool
-        Also take results that share proteins, which then count twice.
+        Also take results that share proteins, which then count twice. Not those of shards.
 
     Returns
     -------
@@ -41,48 +44,68 @@ def merge(
     ------
     ResultError
         Nothing to merge, or results that do not belong together; the message lists what differs.
+        Shards that are missing, that come twice, or of another number than others.
     """
     if isinstance(results, HeadStatistics):
         raise ArgumentError("results: expected a list of HeadStatistics, got a single one")
-    pooled: HeadStatistics | None = None
+    first: HeadStatistics | None = None
+    # Shards of one input are pooled by themselves, other results with the one before.
+    pooled: list[HeadStatistics] = []
     for number, result in enumerate(results, start=1):
         if not isinstance(result, HeadStatistics):
             raise ArgumentError(
                 f"results: expected HeadStatistics, got {type(result).__name__}; "
                 "read folders with load_result"
             )
-        if not (result.complete or allow_partial):
+        if result.interrupted and not allow_partial:
             raise ResultError(
                 f"result {number} comes from an interrupted analysis; finish it, or merge it "
                 "all the same with allow_partial=True (--allow-partial)"
             )
-        if pooled is None:
-            pooled = result.copy()
-            continue
-        _check_same_analysis(pooled, result, number)
-        if not allow_overlap:
-            _check_other_inputs(pooled, result, number)
-        _pool(pooled, result)
-    if pooled is None:
+        first = first or result
+        _check_same_analysis(first, result, number)
+        same = next((other for other in pooled if _same_shards(other, result)), None)
+        if same is not None:
+            shard = same.shard.united(result.shard)
+        for other in pooled:
+            if not allow_overlap or other is same:
+                _check_other_inputs(other, result, number)
+        if same is not None:
+            _pool_shards(same, result, shard)
+        elif pooled and pooled[-1].shard is None and result.shard is None:
+            _pool(pooled[-1], result)
+        else:
+            pooled.append(result.copy())
+    if not pooled:
         raise ResultError("nothing to merge: expected at least one result")
-    return pooled
+    for one in pooled:
+        _check_shards(one, allow_partial)
+    merged, *others = pooled
+    for other in others:
+        _pool(merged, other)
+    return merged
 
 
 def _check_same_analysis(first: HeadStatistics, other: HeadStatistics, number: int) -> None:
-    mine, theirs = _identity(first), _identity(other)
-    differences = [
-        f"  {name}: {mine.get(name, 'absent')} in result 1, "
-        f"{theirs.get(name, 'absent')} in result {number}"
-        for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name)
-    ]
-    if differences:
+    mine, theirs = identity(first), identity(other)
+    if lines := differences(mine, theirs, "in result 1", f"in result {number}"):
         raise ResultError(
-            "these results do not belong together, they differ in\n" + "\n".join(differences)
+            "these results do not belong together, they differ in\n" + "\n".join(lines)
         )
 
 
-def _identity(result: HeadStatistics) -> dict[str, Any]:
+def differences(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], here: str, there: str
+) -> list[str]:
+    """Lines that say where two identities differ; "absent" where one has nothing."""
+    return [
+        f"  {name}: {mine.get(name, 'absent')} {here}, {theirs.get(name, 'absent')} {there}"
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name)
+    ]
+
+
+def identity(result: HeadStatistics) -> dict[str, Any]:
     """What must be equal for totals to be of the same thing; names as a person knows them."""
     model = result.model
     identity = {
@@ -128,21 +151,68 @@ def _check_other_inputs(first: HeadStatistics, other: HeadStatistics, number: in
         )
 
 
+def _same_shards(one: HeadStatistics, other: HeadStatistics) -> bool:
+    """Whether both hold shards of the same input."""
+    return None not in (one.shard, other.shard) and _files(one) == _files(other)
+
+
+def _files(result: HeadStatistics) -> list[tuple[Any, Any]]:
+    return [(entry.get("sha256"), entry.get("bytes")) for entry in result.inputs]
+
+
+def _check_shards(result: HeadStatistics, allow_partial: bool) -> None:
+    """Mark a result complete that has all shards of its input; else refuse it, unless allowed."""
+    shard = result.shard
+    if shard is None:
+        return
+    if not shard.missing:
+        result.shard, result.complete = None, True
+    elif not allow_partial:
+        missing = ", ".join(map(str, shard.missing))
+        paths = ", ".join(str(entry.get("path")) for entry in result.inputs[:3])
+        raise ResultError(
+            f"shard {missing} of {shard.of} is missing ({paths}): give the results of all shards, "
+            "or merge what there is with allow_partial=True (--allow-partial)"
+        )
+
+
+def _pool_shards(pooled: HeadStatistics, result: HeadStatistics, shard: ShardParts) -> None:
+    """Add a shard of the same input; records keep their numbers in it."""
+    # Known of another corpus, it is the same in every shard that came so far, and counts once.
+    background = None
+    if "background" in pooled.options:
+        names = ("background_num", "background_den")
+        known = result if result.totals["background_den"].to_float64().any() else pooled
+        background = {name: known.totals[name].copy() for name in names}
+    _pool_what_adds(pooled, result)
+    for name, total in (background or {}).items():
+        pooled.totals[name].hi[...], pooled.totals[name].lo[...] = total.hi, total.lo
+    pooled.remarks.extend(result.remarks)
+    pooled.shard = shard
+
+
 def _pool(pooled: HeadStatistics, result: HeadStatistics) -> None:
-    pooled.totals.add_(result.totals)
-    pooled.analysed += result.analysed
-    pooled.residues += result.residues
+    offset = max(pooled.read, pooled.remarks.end)
+    _pool_what_adds(pooled, result)
+    pooled.remarks.extend(result.remarks, offset)
     pooled.inputs += result.inputs
-    pooled.set_aside += result.set_aside
-    pooled.run += result.run
     pooled.complete &= result.complete
+    pooled.shard = None  # if there was one, this is incomplete for good
+
+
+def _pool_what_adds(pooled: HeadStatistics, result: HeadStatistics) -> None:
+    """What does not depend on what the inputs have to do with each other."""
+    if pooled.unknown is not None and result.unknown is not None:  # else the totals tell
+        tell = [set(one.unknown) for one in (pooled, result) if one.analysed]
+        both = set.intersection(*tell) if tell else set()
+        pooled.unknown = tuple(s.name for s in pooled.properties if s.name in both)
+    pooled.add_result(result)
+    pooled.run += result.run
     pooled.protein_digests = np.union1d(pooled.protein_digests, result.protein_digests)
-    notes = list(dict.fromkeys([*pooled.notes, *result.notes]))
-    if "background" not in pooled.options:  # else the totals do not tell what was known here
-        unknown = {unknown_note(name) for name in pooled.unknown_properties}
-        known = {unknown_note(spec.name) for spec in pooled.properties} - unknown
-        notes = [note for note in notes if note not in known]
-    pooled.notes = notes
+    for template, n in result.counted.items():
+        pooled.count(template, n)
+    for note in result.general_notes:
+        pooled.note(note)
     for name in ("versions", "settings"):
         mine, theirs = getattr(pooled, name), getattr(result, name)
         united = {

@@ -32,7 +32,7 @@ def check_outcome(result: HeadStatistics) -> None:
         raise InputError(
             f"no protein could be analysed, of {result.read:,} read:\n" + "\n".join(lines)
         )
-    failures = [entry for entry in result.set_aside if entry["status"] == "failed"]
+    failure = next((entry for entry in result.set_aside if entry["status"] == "failed"), None)
     logger.warning(
         "%d of %d records were not analysed: %d skipped, %d failed; the reasons are in the "
         "result's set_aside, such as: %s",
@@ -40,14 +40,9 @@ def check_outcome(result: HeadStatistics) -> None:
         result.read,
         result.skipped,
         result.failed,
-        aside_line((failures or result.set_aside)[0]),
+        aside_line(failure or result.set_aside[0]),
         extra=NOTED,
     )
-
-
-def unknown_note(property_name: str) -> str:
-    """The note on one of `HeadStatistics.unknown_properties`."""
-    return f"{property_name}: known for no residue of any analysed protein"
 
 
 def aside_line(entry: Mapping[str, Any]) -> str:

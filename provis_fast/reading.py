@@ -11,14 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from provis_fast import failed_table
 from provis_fast.errors import ResultError
 from provis_fast.fixed128 import Int128
+from provis_fast.record_log import STATUSES, RecordLog, Remark
+from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics, PropertySpec
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "provis_fast.result"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
+LISTED = 1000
+"""Records set aside, and remarks on others, that the manifest repeats from failed.tsv."""
 MANIFEST_KEYS = {
     "channels": list,
     "complete": bool,
@@ -34,7 +40,7 @@ MANIFEST_KEYS = {
     "versions": dict,
 }
 """Entries that every manifest has, and their types."""
-
+_KEYS_OF_2 = {"counted_notes": dict}
 
 _JSON_NAMES = {list: "a list", dict: "an object", bool: "true or false"}
 
@@ -48,7 +54,7 @@ class Counts(NamedTuple):
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a result of this format's version; ResultError where there is none."""
+    """The manifest of a result of a version that can be read; ResultError where there is none."""
     path = folder / "manifest.json"
     try:
         head = json.loads(path.read_bytes())
@@ -63,10 +69,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = head.get("format") if isinstance(head, dict) else type(head).__name__
         raise ResultError(f'{path}: expected "format": "{FORMAT}", got {found!r}')
     version = head.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
         raise ResultError(
             f"{path}: format version {version} of {FORMAT} is not known, this provis_fast reads "
-            f"version {FORMAT_VERSION}; use the release that wrote it: {head.get('versions')}"
+            f"versions {' and '.join(map(str, READABLE))}; use the release that wrote it: "
+            f"{head.get('versions')}"
         )
     return head
 
@@ -74,13 +81,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def check_manifest(folder: Path, head: dict[str, Any]) -> None:
     """ResultError where the manifest lacks something or contradicts itself."""
     path = folder / "manifest.json"
-    missing = [key for key in MANIFEST_KEYS if key not in head]
+    keys = MANIFEST_KEYS if head["format_version"] == 1 else MANIFEST_KEYS | _KEYS_OF_2
+    missing = sorted(key for key in keys if key not in head)
     if missing:
         raise ResultError(
             f"{path}: {', '.join(missing)} missing: the file was changed or damaged; restore it "
             "from a copy, or run the analysis again"
         )
-    for key, kind in MANIFEST_KEYS.items():
+    for key, kind in keys.items():
         if not isinstance(head[key], kind):
             raise ResultError(
                 f"{path}: {key}: expected {_JSON_NAMES[kind]}, got {head[key]!r:.40}: the file was "
@@ -89,13 +97,10 @@ def check_manifest(folder: Path, head: dict[str, Any]) -> None:
     proteins = head["proteins"]
     try:
         parts = [proteins[name] for name in ("analysed", "skipped", "failed")]
-        agrees = (
-            proteins["read"] == sum(parts)
-            and [
-                sum(entry["status"] == status for entry in proteins["set_aside"])
-                for status in ("skipped", "failed")
-            ]
-            == parts[1:]
+        listed, aside = len(proteins["set_aside"]), parts[1] + parts[2]
+        of_all = head["format_version"] == 1
+        agrees = proteins["read"] == sum(parts) and listed == (
+            aside if of_all else min(aside, LISTED)
         )
     except (KeyError, TypeError):
         return  # nothing to compare; what is wrong with it is told where it is used
@@ -151,7 +156,35 @@ def read_counts(folder: Path, head: dict[str, Any]) -> Counts:
     return Counts(totals, proteins, digests)
 
 
-def rebuild(head: dict[str, Any], counts: Counts) -> HeadStatistics:
+def read_remarks(folder: Path, head: dict[str, Any]) -> RecordLog:
+    """Remarks on single records; ResultError where they are not those that were written."""
+    proteins = head["proteins"]
+    if head["format_version"] == 1:  # it did not say which record of the input each was
+        try:
+            return RecordLog(
+                Remark(number, *(entry[name] for name in ("id", "status", "reason")))._replace(
+                    source=entry["source"] or "", line=entry["line"]
+                )
+                for number, entry in enumerate(proteins["set_aside"])
+            )
+        except (KeyError, TypeError) as error:
+            raise ResultError(
+                f"{folder / 'manifest.json'}: proteins: set_aside ({type(error).__name__}: "
+                f"{error}): the file was changed or damaged; restore it from a copy, or run the "
+                "analysis again"
+            ) from error
+    path = folder / "failed.tsv"
+    log = failed_table.read(path, head["files"].get(path.name))
+    for status in STATUSES:
+        if log.count(status) != proteins.get(status):
+            raise ResultError(
+                f"{path}: {log.count(status)} lines {status}, but the manifest says "
+                f"{proteins.get(status)}; restore the folder from a copy, or run the analysis again"
+            )
+    return log
+
+
+def rebuild(head: dict[str, Any], counts: Counts, remarks: RecordLog) -> HeadStatistics:
     """The result; KeyError, TypeError or ValueError where manifest and counts do not agree."""
     options, proteins, model = dict(head["options"]), head["proteins"], dict(head["model"])
     result = HeadStatistics.empty(
@@ -184,6 +217,12 @@ def rebuild(head: dict[str, Any], counts: Counts) -> HeadStatistics:
             f"{analysed} of {residues} in the counts"
         )
     result.protein_digests = counts.digests
-    result.set_aside, result.notes = proteins["set_aside"], head["notes"]
-    result.complete = head["complete"]
+    result.remarks, result.complete = remarks, head["complete"]
+    result.counted = dict(head.get("counted_notes", {}))
+    if head.get("shard") is not None:
+        result.shard = ShardParts.from_json(head["shard"])
+    if "background" in result.options:
+        result.unknown = tuple(proteins.get("unknown_properties", ()))
+    made = set(result.notes_on_the_whole)  # these are made anew from numbers
+    result.general_notes = [note for note in head["notes"] if note not in made]
     return result

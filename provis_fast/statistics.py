@@ -7,8 +7,9 @@ totals of. Its arrays are those of `provis_fast.head_arrays`. Layers and heads a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError
 from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, as_json
+from provis_fast.record_log import NOTED, RecordLog, Remark, View
+from provis_fast.shards import ShardParts
 from provis_fast.totals import WEIGHTINGS, Channels, Totals
 
 if TYPE_CHECKING:
@@ -57,14 +60,25 @@ class HeadStatistics(HeadArrays):
         Software, and settings that change no definition (packing, device). Merging unites them.
     analysed, residues : int
         Proteins, and rows of attention (residues) of each head.
-    set_aside : list of dict
-        id, status ("skipped" or "failed"), reason, source and line of every other record read.
-    notes : list of str
-        Remarks that a reader of the result should know.
+    set_aside : sequence of dict
+        record (its number in the input, from 0), id, status ("skipped" or "failed"), reason, source
+        and line of every other record read, in the input's order.
+    notes : sequence of str
+        Remarks that a reader of the result should know: on the whole first, then on single records
+        in the input's order.
+    remarks : RecordLog
+        What `set_aside` and the notes on single records are made of.
+    general_notes : list of str
+    counted : dict of str to int
+        Notes that count proteins: text with "{n}" where their number stands.
+    unknown : tuple of str or None
+        `unknown_properties`, where the background is another corpus's and cannot tell.
     run : list of dict
         What differs from run to run: times, host, threads.
     complete : bool
-        False where the analysis was interrupted.
+        False where the analysis was interrupted, or only some of its shards are here.
+    shard : ShardParts or None
+        Which ones these are; None where the whole input was analysed.
     protein_digests : uint64 [proteins]
         One number for each protein analysed (of its id and sequence), sorted; by them `merge` knows
         a protein again. Those of somebody else's forward passes (`attach`) have none.
@@ -87,11 +101,13 @@ class HeadStatistics(HeadArrays):
     settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     analysed: int = 0
     residues: int = 0
-    set_aside: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    remarks: RecordLog = field(default_factory=RecordLog)
+    general_notes: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    unknown: tuple[str, ...] | None = None
     run: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = True
+    shard: ShardParts | None = None
     protein_digests: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @classmethod
@@ -219,40 +235,75 @@ class HeadStatistics(HeadArrays):
 
         Parameters
         ----------
-        record : str or object with id, status ("skipped" or "failed"), reason, source, line
+        record : str, Remark or object
+            The last with id, status ("skipped" or "failed"), reason, source, line.
         """
         if isinstance(record, str):
-            if record not in self.notes:
-                self.notes.append(record)
+            if record not in self.general_notes:
+                self.general_notes.append(record)
             return
-        entry = {
-            name: getattr(record, name, None)
-            for name in ("id", "status", "reason", "source", "line")
-        }
-        if entry["status"] not in ("skipped", "failed"):
-            raise ArgumentError(f'status: expected "skipped" or "failed", got {entry["status"]!r}')
-        self.set_aside.append(entry)
+        if not isinstance(record, Remark):
+            status = getattr(record, "status", None)
+            if status not in ("skipped", "failed"):
+                raise ArgumentError(f'status: expected "skipped" or "failed", got {status!r}')
+            record = Remark.of(max(self.read, self.remarks.end), record)
+        self.remarks.add(record)
+
+    @property
+    def set_aside(self) -> Sequence[dict[str, Any]]:
+        """Records that were not analysed; see the class."""
+        count = self.skipped + self.failed
+        return View(count, lambda: map(Remark.as_dict, self._of_records(True)))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Remarks on the whole, and on single records; see the class."""
+        return View(
+            len(self.notes_on_the_whole) + self.remarks.count(NOTED),
+            lambda: chain(
+                self.notes_on_the_whole,
+                (f"{remark.id}: {remark.reason}" for remark in self._of_records(False)),
+            ),
+        )
+
+    def _of_records(self, aside: bool) -> Iterator[Remark]:
+        return (remark for remark in self.remarks if (remark.status != NOTED) == aside)
+
+    @property
+    def notes_on_the_whole(self) -> list[str]:
+        """Those of `notes` that are about no single record."""
+        counted = (text.replace("{n}", f"{n:,}") for text, n in sorted(self.counted.items()))
+        return [*self.general_notes, *counted, *map(unknown_note, self.unknown_properties)]
 
     @property
     def skipped(self) -> int:
         """Records left out by a stated option or limit."""
-        return sum(entry["status"] == "skipped" for entry in self.set_aside)
+        return self.remarks.count("skipped")
 
     @property
     def failed(self) -> int:
         """Records that could not be used."""
-        return sum(entry["status"] == "failed" for entry in self.set_aside)
+        return self.remarks.count("failed")
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an analysis that this comes from was not finished."""
+        if self.shard is not None:
+            return bool(self.shard.interrupted)
+        return not self.complete
 
     @property
     def read(self) -> int:
         """Records read: analysed + skipped + failed."""
-        return self.analysed + len(self.set_aside)
+        return self.analysed + self.skipped + self.failed
 
     @property
     def unknown_properties(self) -> list[str]:
         """Properties known for no residue, or no pair of residues, of any analysed protein."""
         if not self.analysed:
             return []
+        if self.unknown is not None:
+            return list(self.unknown)
         known = self.totals["background_den"].to_float64()
         return [spec.name for spec, n in zip(self.properties, known, strict=True) if not n]
 
@@ -267,8 +318,9 @@ class HeadStatistics(HeadArrays):
             totals=self.totals.copy(),
             protein_digests=self.protein_digests.copy(),
             inputs=list(self.inputs),
-            set_aside=list(self.set_aside),
-            notes=list(self.notes),
+            remarks=self.remarks.copy(),
+            general_notes=list(self.general_notes),
+            counted=dict(self.counted),
             run=list(self.run),
             options=dict(self.options),
             versions=dict(self.versions),
@@ -343,3 +395,8 @@ class HeadStatistics(HeadArrays):
         from provis_fast import tables
 
         return tables.to_html(self)
+
+
+def unknown_note(property_name: str) -> str:
+    """The note on one of `HeadStatistics.unknown_properties`."""
+    return f"{property_name}: known for no residue of any analysed protein"

@@ -1,6 +1,6 @@
 """Saving and loading results.
 
-A result is a folder of four files, written together or not at all. Layers and heads are counted
+A result is a folder of five files, written together or not at all. Layers and heads are counted
 from 1 in all of them.
 
 ``heads.csv``, ``heads.parquet``
@@ -20,20 +20,28 @@ from 1 in all of them.
     ``protein_digests`` (uint64, sorted): for each protein analysed the BLAKE2b digest of 8
     bytes, little endian, over id, line feed and sequence. Results that share one hold
     the same protein, and do not merge. Empty for proteins without ids (`provis_fast.attach`).
+``failed.tsv``
+    Every record that was skipped or has failed, and every remark on one that was analysed, in the
+    input's order; see `provis_fast.failed_table`.
 ``manifest.json``
-    ``format``, ``format_version``; ``complete`` (false for an interrupted analysis); ``versions``
-    and ``settings`` (lists: a merged result may have several); ``model``; ``options`` (all resolved
-    options on which the numbers depend); ``properties``; ``channels``; ``inputs`` (path, sha256,
-    bytes; of a file that cannot be read these two are null, and ``error`` says why); ``proteins``
-    (read = analysed + skipped + failed, residues, and every record set aside with its reason);
-    ``notes``; ``files`` (sha256 of the others); ``run`` (everything that differs from one run to
-    the next: times, host, threads).
+    ``format``, ``format_version``; ``complete`` (false for an interrupted analysis, and for some of
+    the shards of one); ``versions`` and ``settings`` (lists: a merged result may have several);
+    ``model``; ``options`` (all resolved options on which the numbers depend); ``properties``;
+    ``channels``; ``inputs`` (path, sha256, bytes; of a file that cannot be read these two are null,
+    and ``error`` says why); ``proteins`` (read = analysed + skipped + failed, residues; ``noted``,
+    the number of remarks on records that were analysed; the first 1,000 records set aside and the
+    first 1,000 such remarks, of which failed.tsv has all; ``unknown_properties``); ``notes`` (on
+    the result as a whole), ``counted_notes`` (those of them that count proteins, which merging
+    adds); ``shard`` (null, or ``of``, and ``parts``, those of 1 to ``of`` that are held, and
+    ``interrupted``, those that are held in part); ``files`` (sha256 of the others); ``run``
+    (everything that differs from one run to the next, a list of sessions: times, host, threads).
 
 ``per_protein/``
     Where results of single proteins were asked for: tables of them, as Parquet data sets; see
     `provis_fast.per_protein`. The manifest names them (``per_protein``), without digests.
 
-The same result gives the same bytes, but for ``run``. Nothing is ever unpickled.
+The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of format
+version 1, which had no failed.tsv and all of it in the manifest, are read as well.
 """
 
 from __future__ import annotations
@@ -44,29 +52,35 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from provis_fast.atomic import check_target, replaced_folder
+from provis_fast import failed_table
+from provis_fast.atomic import cannot_write, check_target, replaced_folder
 from provis_fast.errors import ResultError
 from provis_fast.per_protein import folders
 from provis_fast.reading import (
     FORMAT,
     FORMAT_VERSION,
+    LISTED,
     check_manifest,
     read_counts,
     read_manifest,
+    read_remarks,
     rebuild,
     warn_of_changed_tables,
 )
+from provis_fast.record_log import NOTED, Remark
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tables import blocks, column_names, columns, heads_table
 
-FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "manifest.json")
+FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "manifest.json")
 """Files of a result, the manifest last."""
 PER_PROTEIN = folders.NAME
 """Folder of the tables of single proteins, where some were asked for."""
@@ -103,24 +117,58 @@ def save(
         parts = []
     else:
         parts = [per_protein] if isinstance(per_protein, (str, PathLike)) else list(per_protein)
-    files = {
-        "heads.csv": _csv(result),
-        "heads.parquet": _parquet(result),
-        "counts.safetensors": _counts(result),
-    }
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    head = manifest(result) | {"files": digests, "run": result.run}
-    if parts:
-        head["per_protein"] = folders.tables([Path(part) for part in parts])
-    files["manifest.json"] = _json(head)
     with replaced_folder(target) as temporary:
-        for name in FILES:
-            with open(temporary / name, "wb") as stream:
-                stream.write(files[name])
-                stream.flush()
-                os.fsync(stream.fileno())
-        if parts:
-            folders.take_along(parts, temporary / PER_PROTEIN)
+        _write(result, temporary, parts)
+
+
+def save_beside_checkpoint(result: HeadStatistics, folder: Path) -> None:
+    """Write an incomplete result into the folder of its checkpoint, which stays untouched.
+
+    Raises
+    ------
+    ResultError
+        It cannot be written, or the disk is full. An earlier result there may be gone by then.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        # Without its manifest, an earlier result is none: its files can go one by one.
+        (folder / "manifest.json").unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+            _write(result, Path(name))
+            for file in FILES:
+                os.replace(Path(name) / file, folder / file)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _write(
+    result: HeadStatistics, folder: Path, per_protein: Sequence[str | PathLike[str]] = ()
+) -> None:
+    """All files of a result, flushed to the disk, into a new folder."""
+    contents = {
+        "heads.csv": lambda: [_csv(result)],
+        "heads.parquet": lambda: [_parquet(result)],
+        "counts.safetensors": lambda: [_counts(result)],
+        "failed.tsv": lambda: failed_table.lines(result.remarks),
+    }
+    digests = {name: _write_file(folder / name, make()) for name, make in contents.items()}
+    head = manifest(result) | {"files": digests, "run": result.run}
+    if per_protein:
+        folders.take_along(per_protein, folder / PER_PROTEIN)
+        head["per_protein"] = folders.tables([folder / PER_PROTEIN])
+    _write_file(folder / "manifest.json", [_json(head)])
+
+
+def _write_file(path: Path, content: Iterable[bytes]) -> str:
+    """Write and flush a file; its SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "wb") as stream:
+        for part in content:
+            digest.update(part)
+            stream.write(part)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return digest.hexdigest()
 
 
 def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadStatistics:
@@ -144,12 +192,9 @@ def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadSta
     head = read_manifest(folder)
     check_manifest(folder, head)
     if not head["complete"] and not allow_partial:
-        raise ResultError(
-            f"{folder}: incomplete, its analysis was interrupted. Run the analysis again, or use "
-            "what there is with allow_partial=True (--allow-partial)"
-        )
+        raise ResultError(f"{folder}: {_why_incomplete(head)}")
     try:
-        result = rebuild(head, read_counts(folder, head))
+        result = rebuild(head, read_counts(folder, head), read_remarks(folder, head))
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(
             f"{folder}: manifest.json and counts.safetensors do not fit together "
@@ -157,6 +202,20 @@ def load(folder: str | PathLike[str], *, allow_partial: bool = False) -> HeadSta
         ) from error
     warn_of_changed_tables(folder, head)
     return result
+
+
+def _why_incomplete(head: dict[str, Any]) -> str:
+    shard = head.get("shard")
+    if shard is None or shard.get("interrupted"):
+        return (
+            "incomplete, its analysis was interrupted. Run the analysis again, or use what there "
+            "is with allow_partial=True (--allow-partial)"
+        )
+    return (
+        f"incomplete, it holds shard {', '.join(map(str, shard['parts']))} of {shard['of']}. Merge "
+        "it with the others (provis-fast merge), or use what there is with allow_partial=True "
+        "(--allow-partial)"
+    )
 
 
 def check_writable(folder: str | PathLike[str]) -> Path:
@@ -235,11 +294,29 @@ def manifest(result: HeadStatistics) -> dict[str, Any]:
             "analysed": result.analysed,
             "skipped": result.skipped,
             "failed": result.failed,
+            "noted": result.remarks.count(NOTED),
             "residues": result.residues,
-            "set_aside": result.set_aside,
+            "set_aside": [_listed(r) for r in islice(_asides(result), LISTED)],
+            "notes": [_listed(r) for r in islice(_noted(result), LISTED)],
+            "unknown_properties": result.unknown_properties,
         },
-        "notes": result.notes,
+        "notes": result.notes_on_the_whole,
+        "counted_notes": result.counted,
+        "shard": None if result.shard is None else result.shard.to_json(),
     }
+
+
+def _asides(result: HeadStatistics) -> Iterator[Remark]:
+    return (remark for remark in result.remarks if remark.status != NOTED)
+
+
+def _noted(result: HeadStatistics) -> Iterator[Remark]:
+    return (remark for remark in result.remarks if remark.status == NOTED)
+
+
+def _listed(remark: Remark) -> dict[str, Any]:
+    """A remark as the manifest has it; records are counted from 1."""
+    return remark.as_dict() | {"record": remark.number + 1}
 
 
 def _lists(sets: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

@@ -14,6 +14,20 @@ from typing import Any, NamedTuple
 
 from provis_fast.errors import ArgumentError
 from provis_fast.proteins import Protein, SetAside
+from provis_fast.record_log import NOTED, Remark
+
+__all__ = [
+    "BLOCK_RECORDS",
+    "NOTED",
+    "WHOLE",
+    "Block",
+    "Done",
+    "Remark",
+    "Shard",
+    "Unit",
+    "UnitKey",
+    "blocks",
+]
 
 #: Records per block. Small, so that the model starts soon after the first file is read: packs have
 #: no padding, and gain nothing from proteins of equal length.
@@ -21,9 +35,6 @@ BLOCK_RECORDS = 128
 
 #: (block, part): part 0 is what is said of records that are in no pack, part k its k-th pack.
 UnitKey = tuple[int, int]
-
-NOTED = "noted"
-"""Status of a record that is analysed, with a remark."""
 
 
 class Block(NamedTuple):
@@ -41,35 +52,6 @@ class Block(NamedTuple):
     index: int
     first: int
     records: tuple[Protein | SetAside, ...]
-
-
-class Remark(NamedTuple):
-    """Something about one record that belongs in the result: set aside and why, or a note.
-
-    Attributes
-    ----------
-    number : int
-        The record's in the input, from 0.
-    id : str
-    status : {"skipped", "failed", "noted"}
-    reason : str
-    source : str
-        Name of its file.
-    line : int or None
-        Of the file, from 1.
-    """
-
-    number: int
-    id: str
-    status: str
-    reason: str
-    source: str = ""
-    line: int | None = None
-
-    @classmethod
-    def of(cls, number: int, record: SetAside) -> Remark:
-        """Of a record that was set aside."""
-        return cls(number, record.id, record.status, record.reason, record.source, record.line)
 
 
 class Unit(NamedTuple):

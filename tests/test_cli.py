@@ -19,6 +19,7 @@ from test_cli_progress import FullDisk
 from provis_fast import storage
 from provis_fast.cli import arguments, main
 from provis_fast.errors import InputError
+from provis_fast.record_log import Remark
 
 
 @pytest.fixture
@@ -256,12 +257,13 @@ def test_what_concerns_all_numbers_is_said_first(engine, fasta, tmp_path, capsys
     total = result.totals["background_den"]
     total.hi[2], total.lo[2] = 0, 0
     for number in range(20):
-        result.note(f"p{number}: cut from 900 to 510 residues")
-    result.note("contact: known for no residue of any analysed protein")
+        result.note(Remark(number, f"p{number}", "noted", "cut from 900 to 510 residues"))
     assert main(["analyze", "tiny", str(fasta), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     notes = [line for line in printed.err.splitlines() if line.startswith("note")]
     assert notes[0] == "note: contact: known for no residue of any analysed protein"
+    assert notes[1] == "note: p0: cut from 900 to 510 residues" and len(notes) == 10
+    assert f"11 more notes: see {tmp_path / 'out' / 'failed.tsv'}" in printed.err
     assert re.search(r"contact +- +unknown in this input", printed.out)
 
 

@@ -130,11 +130,17 @@ def test_nothing_usable_leaves_no_result(model, tmp_path, capsys):
     assert "failed: odd (in.fasta:2): " in printed
 
 
-def test_notes_about_proteins_end_up_in_the_manifest(model, tmp_path):
+def test_notes_about_proteins_end_up_in_the_files(model, tmp_path):
     fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=">gapped\nACD--EF\n")
     assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out")]) == 0
-    notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
-    assert "gapped: 2 gap characters of an alignment were dropped" in notes
+    reason = "2 gap characters of an alignment were dropped"
+    proteins = json.loads((tmp_path / "out" / "manifest.json").read_text())["proteins"]
+    (note,) = proteins["notes"]
+    assert (note["record"], note["id"], note["reason"]) == (7, "gapped", reason)
+    assert proteins["noted"] == 1
+    _, line = (tmp_path / "out" / "failed.tsv").read_text().splitlines()
+    assert line.split("\t") == ["7", "gapped", "noted", "in.fasta", "", reason]
+    assert f"gapped: {reason}" in storage.load(tmp_path / "out").notes
 
 
 def test_entropy_and_the_background_of_another_corpus(model, tmp_path):

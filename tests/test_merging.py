@@ -13,7 +13,7 @@ from result_cases import empty_result, random_result
 
 import provis_fast as pf
 from provis_fast.errors import ResultError
-from provis_fast.outcome import unknown_note
+from provis_fast.statistics import unknown_note
 
 
 def _with_digests(seed, digests, n_proteins=3):
@@ -86,7 +86,7 @@ def test_a_note_that_a_property_is_unknown_goes_where_it_is_known():
     for array in (unknown.totals["background_den"].hi, unknown.totals["background_den"].lo):
         array[2] = 0
     assert unknown.unknown_properties == ["contact"] and known.unknown_properties == []
-    unknown.note(unknown_note("contact"))
+    assert unknown_note("contact") in unknown.notes
     unknown.note("another")
     assert pf.merge([unknown, known]).notes == pf.merge([known, unknown]).notes == ["another"]
     twice = random_result(3)

@@ -106,7 +106,7 @@ def test_arcs_and_attention_without_properties_have_rows(tmp_path):
 def test_manifest_accounts_for_everything(saved):
     _, folder = saved
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["format_version"] == 1 and manifest["complete"] is True
+    assert manifest["format_version"] == 2 and manifest["complete"] is True
     assert manifest["options"]["layers"] == [2, 4]
     assert manifest["channels"][:3] == ["arcs", "kind: eligible", "kind: A"]
     proteins = manifest["proteins"]
@@ -167,10 +167,10 @@ def test_digests_of_proteins_are_kept(tmp_path):
 
 def test_unknown_versions_are_refused_by_name(saved):
     _, folder = saved
-    _change(folder, format_version=2)
-    with pytest.raises(ResultError, match=r"format version 2 of provis_fast\.result is not known"):
+    _change(folder, format_version=3)
+    with pytest.raises(ResultError, match=r"format version 3 of provis_fast\.result is not known"):
         storage.load(folder)
-    with pytest.raises(ResultError, match="format version 2"):
+    with pytest.raises(ResultError, match="format version 3"):
         random_result(2).save(folder)
 
 
@@ -196,6 +196,9 @@ def test_unknown_versions_are_refused_by_name(saved):
         (lambda folder: _change_proteins(folder, analysed=5, read=5), "5 proteins of 300 res"),
         (lambda folder: _change_proteins(folder, residues=7), "3 proteins of 7 residues in the"),
         (lambda folder: _change_proteins(folder, failed=1, read=4), "0 in set_aside"),
+        (lambda folder: _change_proteins(folder, noted=1), r"failed\.tsv: 0 lines noted, but"),
+        (lambda folder: (folder / "failed.tsv").unlink(), r"failed\.tsv: cannot be read"),
+        (lambda folder: os.truncate(folder / "failed.tsv", 9), r"failed\.tsv: its digest is not"),
         (lambda folder: _reduce(folder), r"json: channels, complete, .* missing: the file was"),
     ],
 )

@@ -159,7 +159,7 @@ def finish(
     folder = storage.partial_folder(target) if interrupted else target
     lost = interrupted and per_protein is not None
     if lost:  # the tables appear with their last rows
-        result.notes.append(_NO_TABLES)
+        result.note(_NO_TABLES)
     parts = [] if interrupted or per_protein is None else [per_protein]
     output.save(result, folder, overwrite, parts)
     output.explain(result, folder)

@@ -13,7 +13,7 @@ from provis_fast import storage, tables
 from provis_fast.cli import OK, SOME_FAILED
 from provis_fast.errors import ResultError
 from provis_fast.interruptions import ignoring_interruptions
-from provis_fast.outcome import aside_line, unknown_note
+from provis_fast.outcome import aside_line
 from provis_fast.statistics import HeadStatistics
 
 _SHOWN = 10
@@ -137,16 +137,16 @@ def tell(line: str) -> None:
 
 def explain(result: HeadStatistics, folder: Path) -> None:
     """Say on stderr what was not analysed and why, and repeat the notes."""
-    general = {unknown_note(name) for name in result.unknown_properties}
-    # Stable: what concerns every number comes first, then remarks on single proteins.
-    notes = [f"note: {n}" for n in sorted(result.notes, key=lambda note: note not in general)]
-    reasons = [aside_line(entry) for entry in result.set_aside]
-    for lines, what in ((notes, "notes"), (reasons, "proteins skipped or failed")):
-        for line in lines[:_SHOWN]:
+    notes, reasons = result.notes, result.set_aside  # what concerns every number comes first
+    lines = {
+        "notes": [f"note: {note}" for note in notes[:_SHOWN]],
+        "proteins skipped or failed": [aside_line(entry) for entry in reasons[:_SHOWN]],
+    }
+    for (what, shown), every in zip(lines.items(), (notes, reasons), strict=True):
+        for line in shown:
             tell(line)
-        if len(lines) > _SHOWN:
-            more = len(lines) - _SHOWN
-            tell(f"{more:,} more {what}: see {folder / 'manifest.json'}")
+        if len(every) > _SHOWN:
+            tell(f"{len(every) - _SHOWN:,} more {what}: see {folder / 'failed.tsv'}")
 
 
 def status(result: HeadStatistics) -> int:
