@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from provis_fast.atomic import cannot_write
@@ -86,7 +87,7 @@ class RowGroupWriter:
             return None
         sizes = np.zeros(batch.num_rows + 1, dtype=np.int64)
         for index in self._lists:
-            lengths = pa.compute.list_value_length(batch.column(index)).fill_null(0)
+            lengths = pc.list_value_length(batch.column(index)).fill_null(0)
             sizes[1:] += lengths.to_numpy(zero_copy_only=False)
         return np.cumsum(sizes)
 

@@ -469,3 +469,15 @@ def test_bad_arguments(bert, tmp_path):
     with pytest.raises(ResultError, match=r"something else .*thesis\.txt"):
         pf.analyze(bert, proteins([5]), per_protein="counts", per_protein_folder=tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_counts_of_proteins_that_nobody_knows(whole, tmp_path):
+    """The proteins' table lost a part: told, not guessed."""
+    _, folder = whole
+    for name in ("proteins", "counts"):
+        place = tmp_path / name / "shard=0001-of-0001"
+        place.mkdir(parents=True)
+        table = pq.ParquetFile(folder / name / "shard=0001-of-0001" / "part-0.parquet").read()
+        pq.write_table(table.slice(name == "proteins"), place / "part-0.parquet")
+    with pytest.raises(ResultError, match="the table proteins does not have"):
+        pf.read_per_protein(tmp_path, "counts")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from provis_fast import arcs
@@ -212,20 +213,16 @@ def _long(
 
 def _rows_of(wide: pa.Table, shares: pa.Table) -> pa.Array:
     """Row of `shares` that is about the protein of each row of `wide`."""
-    keys = []
-    for table in (wide, shares):
-        shard = np.asarray(table["shard"].to_pylist(), dtype=object)
-        keys.append((shard, table["record"].to_numpy()))
-    names = sorted({*keys[0][0], *keys[1][0]})
-    number = {name: index for index, name in enumerate(names)}
-    whole, parts = (
-        np.array([number[name] for name in shard], dtype=np.int64) * (1 << 48) + record
-        for shard, record in keys
-    )
-    order = np.argsort(parts)
-    place = np.searchsorted(parts[order], whole)
+    shards = pc.unique(shares["shard"])
+    numbers = [
+        pc.index_in(table["shard"], shards).fill_null(-1).to_numpy().astype(np.int64) << 48
+        | table["record"].to_numpy()
+        for table in (wide, shares)
+    ]
+    order = np.argsort(numbers[1])
+    place = np.searchsorted(numbers[1], numbers[0], sorter=order)
     found = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    if len(whole) and (not len(order) or not np.array_equal(parts[found], whole)):
+    if not np.array_equal(numbers[1][found] if len(order) else numbers[1], numbers[0]):
         raise ResultError(
             "counts: rows of proteins that the table proteins does not have; the parts of these "
             "tables come from different analyses"
