@@ -14,24 +14,27 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from provis_fast import compat as compatibility
 from provis_fast.accumulate import Measures
+from provis_fast.checkpoint import Checkpoints, State
+from provis_fast.errors import ResultError
+from provis_fast.identity import fingerprint
 from provis_fast.interruptions import uninterrupted
 from provis_fast.models import Model
+from provis_fast.partials import Tables
 from provis_fast.plan import PackPlanner, Prepared
 from provis_fast.prefetch import prefetched
 from provis_fast.statistics import HeadStatistics
-from provis_fast.units import NOTED, WHOLE, Block, Done, Shard, blocks
+from provis_fast.units import NOTED, WHOLE, Block, Done, Shard, Unit, blocks
 from provis_fast.worker import Partial, Worker
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
-    from provis_fast.spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,9 @@ class AnalysisRun:
         The share of it that is analysed.
     progress : callable, optional
         See `ProgressCallback`.
-    spool : Spool, optional
+    checkpoints : Checkpoints, optional
+        Where the state of the run is kept.
+    tables : Tables, optional
         Takes rows about single proteins.
 
     Attributes
@@ -75,21 +80,70 @@ class AnalysisRun:
         *,
         shard: Shard = WHOLE,
         progress: ProgressCallback | None = None,
-        spool: Spool | None = None,
+        checkpoints: Checkpoints | None = None,
+        tables: Tables | None = None,
     ):
         self.model, self.measures, self.planner, self.result = model, measures, planner, result
         self.source, self.shard, self.done = source, shard, Done(shard)
-        self._progress, self._spool = progress, spool
+        self._progress, self._checkpoints, self._tables = progress, checkpoints, tables
+        self._fingerprint = fingerprint(result, self.tables)
         self._total: int | None = None  # records, once all were read
         self._background: tuple[list[int], list[int], list[str]] | None = None
-        self._tokens = 0
         self._digests = array("Q")  # of the analysed proteins
+        self._sessions: list[dict[str, Any]] = []  # earlier ones
+        self._tokens = 0
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Tables of single proteins that workers are to make rows for."""
-        return () if self._spool is None else self._spool.tables
+        """Tables of single proteins for which workers are to make rows."""
+        return () if self._tables is None else self._tables.names
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one.
+
+        Raises
+        ------
+        ResultError
+            It is damaged, or another run's.
+        """
+        state = None if self._checkpoints is None else self._checkpoints.read(self._fingerprint)
+        if state is None:
+            return
+        try:
+            self.done = Done.from_json(state.done, self.shard)
+            self.result.totals.fill(state.totals)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(
+                f"{self._checkpoints.path}: does not hold what this run needs ({error}); start "
+                "anew with resume=False (--no-resume)"
+            ) from error
+        self.result.analysed, self.result.residues = state.analysed, state.residues
+        self.result.remarks, self.result.counted = state.remarks, state.counted_notes
+        self._digests.frombytes(state.digests.tobytes())
+        self._sessions = state.run
+        if self._tables is not None:
+            self._tables.resume(state.tables)
+
+    def checkpoint(self) -> None:
+        """Keep the state on the disk, if it is to be kept."""
+        if self._checkpoints is not None:
+            self._checkpoints.write(self._state)
+
+    def _state(self) -> State:
+        result = self.result
+        return State(
+            self._fingerprint,
+            self.done.to_json(),
+            dict(result.totals.items()),
+            result.analysed,
+            result.residues,
+            result.remarks,
+            result.counted,
+            np.array(self._digests, dtype=np.uint64),
+            [*self._sessions, self._session()],
+            None if self._tables is None else self._tables.commit(),
+        )
 
     def serially(self) -> None:
         """Analyse in this process: one thread reads and prepares, this one runs the model."""
@@ -104,7 +158,7 @@ class AnalysisRun:
                     with uninterrupted():  # the worker has added to the result already
                         self.absorb(worker.take(sizes))
                     if unit is not None and (unit.packs or unit.remarks):
-                        self._report()
+                        self._after_each()
             except BaseException:
                 with uninterrupted():  # a unit may have been done just as Ctrl-C came
                     self.absorb(worker.take())
@@ -115,7 +169,7 @@ class AnalysisRun:
         """Analyse by workers elsewhere, which yield what they have done."""
         for partial in partials:
             self.absorb(partial)
-            self._report()
+            self._after_each()
         self._report()
 
     def absorb(self, partial: Partial) -> None:
@@ -123,8 +177,7 @@ class AnalysisRun:
         if twice := [key for key in partial.units if key in self.done]:
             raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
         with uninterrupted():
-            if self._spool is not None:
-                self._spool.append_parts(partial.tables)
+            self._append(partial)
             if partial.result is not None:
                 self.result.add_result(partial.result)
             for block, n_parts in partial.blocks.items():
@@ -140,6 +193,17 @@ class AnalysisRun:
         for remark in partial.remarks:
             if remark.status != NOTED:
                 logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
+
+    def _append(self, partial: Partial) -> None:
+        if self._tables is None:
+            return
+        try:
+            self._tables.append(partial.tables)
+        except BaseException:
+            self._checkpoints = (
+                None  # the result may hold units that are not done: no state to keep
+            )
+            raise
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of the input, all of them: records are counted, and duplicates known, by them."""
@@ -166,20 +230,26 @@ class AnalysisRun:
                 self.result.unknown = tuple(self.result.unknown_properties)
                 compatibility.replace_background(self.result, *numbers)
             self.result.general_notes.extend(notes)
-        self.result.run = [
-            {
-                "started": self._began.isoformat(timespec="seconds"),
-                "seconds": round(time.perf_counter() - self._clock, 3),
-                "host": platform.node(),
-                "threads": torch.get_num_threads(),
-                "tokens": self._tokens,
-            }
-        ]
+        self.result.run = [*self._sessions, self._session()]
 
-    def _prepared(self) -> Iterator[tuple[Prepared | None, dict[int, int]]]:
-        """Units of this shard that are still to be done, with the sizes of blocks seen meanwhile.
+    def _session(self) -> dict[str, Any]:
+        return {
+            "started": self._began.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._clock, 3),
+            "host": platform.node(),
+            "threads": torch.get_num_threads(),
+            "tokens": self._tokens,
+        }
 
-        Runs in the reading thread.
+    def pending(self) -> Iterator[tuple[Unit | None, dict[int, int]]]:
+        """Units of this shard that are still to be done, in order.
+
+        Yields
+        ------
+        unit : Unit or None
+            None at the end, for the sake of the last sizes.
+        sizes : dict of int to int
+            Numbers of parts of the blocks read since the one before; a `Partial` has to tell them.
         """
         sizes: dict[int, int] = {}
         for block in self.blocks():
@@ -189,13 +259,24 @@ class AnalysisRun:
             sizes[block.index] = len(units)
             for unit in units:
                 if self.shard.has(unit.key) and unit.key not in self.done:
-                    yield self.planner.prepare(unit), sizes
+                    yield unit, sizes
                     sizes = {}
         yield None, sizes
+
+    def _prepared(self) -> Iterator[tuple[Prepared | None, dict[int, int]]]:
+        """The same, ready to run; in the reading thread."""
+        for unit, sizes in self.pending():
+            yield None if unit is None else self.planner.prepare(unit), sizes
+
+    def _after_each(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.write_if_due(self._state)
+        self._report()
 
     def _report(self) -> None:
         if self._progress is not None:
             done = self.result.read
             total = self._total or operator.length_hint(self.source, 0)
             total = -(-total // self.shard.of) or None
-            self._progress(done, self._tokens, total if total is None else max(total, done))
+            tokens = self._tokens + sum(session["tokens"] for session in self._sessions)
+            self._progress(done, tokens, total if total is None else max(total, done))

@@ -83,6 +83,13 @@ def check_integer(name: str, number: int, least: int, most: int | None = None) -
     return value
 
 
+def check_seconds(name: str, number: float) -> float:
+    """An argument as a time; ArgumentError unless it is a number from 0 on."""
+    if not _is_real(number) or not 0 <= number < math.inf:
+        raise ArgumentError(f"{name}: expected a number of seconds from 0 on, got {number!r}")
+    return float(number)
+
+
 def check_weighting(weighting: str) -> None:
     """ArgumentError unless it is one of `WEIGHTINGS`."""
     if weighting not in WEIGHTINGS:

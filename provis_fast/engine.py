@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun, ProgressCallback
-from provis_fast.arguments import check_integer
-from provis_fast.errors import ArgumentError
+from provis_fast.arguments import check_integer, check_seconds
+from provis_fast.checkpoint import SPOOL, Checkpoints
+from provis_fast.errors import ArgumentError, InputError
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.per_protein.collecting import Wanted
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import Property
 from provis_fast.proteins import Protein, load_proteins
+from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics
 from provis_fast.tap import Tap, attach
 from provis_fast.threads import MAX_THREADS, thread_count
+from provis_fast.units import WHOLE, Shard
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
@@ -70,6 +73,10 @@ def analyze(
     arcs: str | PathLike[str] | None = None,
     per_protein: str | Iterable[str] = (),
     per_protein_folder: str | PathLike[str] | None = None,
+    shard: tuple[int, int] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = True,
     progress: ProgressCallback | None = None,
 ) -> HeadStatistics:
     """Statistics of a model's attention over proteins, property by property and head by head.
@@ -114,8 +121,20 @@ def analyze(
         receives), "arcs". See `provis_fast.per_protein`; read them with `read_per_protein`.
     per_protein_folder : str or path, optional
         Where the tables go: a folder that appears, and replaces an earlier one, once the analysis
-        is complete. `HeadStatistics.save` takes it along. Until then rows wait beside it, so that
-        up to twice their room is needed on the disk, and no more memory.
+        is complete. `HeadStatistics.save` takes it along. Until then rows wait beside it, or in
+        the folder of the checkpoint, so that up to twice their room is needed on the disk.
+    shard : (int, int), optional
+        (i, n): analyse the i-th (from 1) of n equal shares of the input. All n results, merged in
+        any order, are that of the whole, to the last bit. Each reads all of the input, so that
+        duplicates are the same.
+    checkpoint : str or path, optional
+        A folder where the state of the run is kept (`provis_fast.checkpoint`): a run that was
+        killed, interrupted or has failed goes on from there when it is started again, and ends with
+        the same result. The state of a finished run stays, too; delete it when the result is saved.
+    checkpoint_seconds : float
+        From one checkpoint to the next; 0 writes one after every pack.
+    resume : bool
+        False begins anew, and deletes what is kept there.
     progress : callable, optional
         Called after every pack, and where records were set aside, with the proteins done (those set
         aside included), the tokens done, and the proteins altogether: counted, estimated from the
@@ -139,15 +158,130 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs, or the folder of tables, cannot be written.
+        The file of arcs or the folder of tables cannot be written; a checkpoint is damaged, or
+        that of another run (the message lists what differs).
     """
+    threads = _check_count("threads", threads, MAX_THREADS)
+    plan = _planned(
+        model,
+        proteins,
+        properties,
+        threshold,
+        layers=layers,
+        weighting=weighting,
+        batch_tokens=batch_tokens,
+        max_length=max_length,
+        min_arcs=min_arcs,
+        entropy=entropy,
+        compat=compat,
+        background=background,
+        shard=shard,
+    )
+    result = plan.result
+    wanted = Wanted.checked(per_protein, per_protein_folder, arcs, weighting)
+    checkpoints = None
+    if checkpoint is not None:
+        checkpoints = Checkpoints(
+            checkpoint, check_seconds("checkpoint_seconds", checkpoint_seconds)
+        )
+        if not resume:
+            checkpoints.remove()
+    place = None if checkpoints is None else checkpoints.folder / SPOOL
+    with thread_count(threads), wanted.collected(plan.measures, plan.shard, place) as tables:
+        run = AnalysisRun(
+            plan.model,
+            plan.measures,
+            plan.planner,
+            result,
+            plan.source,
+            shard=plan.shard,
+            progress=progress,
+            checkpoints=checkpoints,
+            tables=tables,
+        )
+        run.resume()
+        try:
+            if plan.corpus is not None:  # first: if it is of no use, that is known before the work
+                run.read_background(plan.corpus)
+            run.serially()
+        except BaseException as error:
+            result.complete = False
+            if result.shard is not None:
+                result.shard = result.shard._replace(parts=(), interrupted=result.shard.parts)
+            run.checkpoint()
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(result) from None
+            raise
+        else:
+            run.checkpoint()
+        finally:
+            run.finish()
+        if result.shard is None:  # of a shard, also nothing is a result
+            try:
+                check_outcome(result)
+            except InputError:
+                if checkpoints is not None:
+                    checkpoints.remove()
+                raise
+    return result
+
+
+def describe(
+    model: Model | str | PathLike[str],
+    proteins: ProteinSource | Iterable[Protein] | str | PathLike[str] | Sequence[Any],
+    properties: str | Property | Iterable[str | Property] = ("amino_acid",),
+    threshold: float | Sequence[float] = 0.3,
+    **options: Any,
+) -> HeadStatistics:
+    """The result that `analyze` would begin with: everything but numbers; nothing is run.
+
+    Parameters
+    ----------
+    model, proteins, properties, threshold
+        As for `analyze`.
+    **options
+        Those of `analyze` on which the result depends: all but threads, arcs, tables of single
+        proteins, progress, and how checkpoints are made.
+    """
+    return _planned(model, proteins, properties, threshold, **options).result
+
+
+class _Plan(NamedTuple):
+    """An analysis whose arguments were found good."""
+
+    model: Model
+    source: ProteinSource
+    corpus: ProteinSource | None  # of the background
+    measures: Measures
+    planner: PackPlanner
+    result: HeadStatistics  # empty
+    shard: Shard
+
+
+def _planned(
+    model: Any,
+    proteins: Any,
+    properties: Any,
+    threshold: Any,
+    *,
+    layers: Sequence[int] | None = None,
+    weighting: str = "arcs",
+    batch_tokens: int | None = None,
+    max_length: int | None = None,
+    min_arcs: int = 100,
+    entropy: bool = False,
+    compat: str | None = None,
+    background: Any = None,
+    shard: tuple[int, int] | None = None,
+) -> _Plan:
+    """Check the arguments of `analyze`, and load what they name."""
     if compat is not None and compat not in compatibility.MODES:
         raise ArgumentError(f"compat: expected one of {compatibility.MODES}, got {compat!r}")
     if background is not None and compat is None:
         raise ArgumentError('background: expected only with compat="provis"; leave it out')
     batch_tokens = _check_count("batch_tokens", batch_tokens)
     max_length = _check_count("max_length", max_length)
-    threads = _check_count("threads", threads, MAX_THREADS)
+    share = WHOLE if shard is None else Shard.checked(shard)
     if not isinstance(model, Model):
         model = load_model(model)
     if batch_tokens is None:
@@ -162,7 +296,6 @@ def analyze(
         min_arcs,
         entropy,
     )
-    wanted = Wanted.checked(per_protein, per_protein_folder, arcs, weighting)
     if compat is not None:
         if max_length not in (None, compatibility.PROVIS_RESIDUES):
             raise ArgumentError(
@@ -195,21 +328,12 @@ def analyze(
             "batch_tokens": (str(batch_tokens),),
             "device": (str(model.device),),
             "linear": (linear.library(model.device.type, model.dtype),),
+            **getattr(source, "settings", {}),
         },
     )
-    with thread_count(threads), wanted.collected(measures) as spool:
-        run = AnalysisRun(model, measures, planner, result, source, progress=progress, spool=spool)
-        try:
-            if corpus is not None:  # first: a corpus of no use is known before the work is done
-                run.read_background(corpus)
-            run.serially()
-        except KeyboardInterrupt:
-            result.complete = False
-            raise Interrupted(result) from None
-        finally:
-            run.finish()
-        check_outcome(result)
-    return result
+    if share.of > 1:
+        result.shard, result.complete = ShardParts(share.of, (share.index,)), False
+    return _Plan(model, source, corpus, measures, planner, result, share)
 
 
 def _source(proteins: Any) -> ProteinSource:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.identity import differences, identity
 from provis_fast.shards import ShardParts
 from provis_fast.statistics import HeadStatistics
 
@@ -92,40 +93,6 @@ def _check_same_analysis(first: HeadStatistics, other: HeadStatistics, number: i
         raise ResultError(
             "these results do not belong together, they differ in\n" + "\n".join(lines)
         )
-
-
-def differences(
-    mine: Mapping[str, Any], theirs: Mapping[str, Any], here: str, there: str
-) -> list[str]:
-    """Lines that say where two identities differ; "absent" where one has nothing."""
-    return [
-        f"  {name}: {mine.get(name, 'absent')} {here}, {theirs.get(name, 'absent')} {there}"
-        for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name)
-    ]
-
-
-def identity(result: HeadStatistics) -> dict[str, Any]:
-    """What must be equal for totals to be of the same thing; names as a person knows them."""
-    model = result.model
-    identity = {
-        "model": model.get("digest") or model.get("name"),
-        "dtype": model.get("dtype"),
-        "model size": f"{result.n_layers} layers x {result.n_heads} heads",
-        "layers (from 1)": ",".join(str(layer + 1) for layer in result.layers),
-        "threshold": list(result.thresholds),
-        "threshold was a single number": result.scalar_threshold,
-        "weighting": result.weighting,
-        "min_arcs": result.min_arcs,
-        "compat": result.compat,
-        "entropy": result.totals["entropy"] is not None,
-        "properties": ",".join(spec.name for spec in result.properties),
-    }
-    for spec in result.properties:
-        identity[f"property {spec.name}"] = f"{spec.kind} of {','.join(spec.classes)}"
-        for name, value in spec.options.items():
-            identity[f"property {spec.name}, {name}"] = value
-    return identity | {f"option {name}": value for name, value in result.options.items()}
 
 
 def _check_other_inputs(first: HeadStatistics, other: HeadStatistics, number: int) -> None:

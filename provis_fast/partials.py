@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,23 @@ class Partial(NamedTuple):
     digests: NDArray[np.uint64]
     tokens: int
     tables: list[tuple[UnitKey, dict[str, pa.RecordBatch]]]
+
+
+class Tables(Protocol):
+    """Takes rows about single proteins, and keeps them with the checkpoints."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tables for which workers are to make rows."""
+
+    def append(self, parts: list[tuple[UnitKey, dict[str, pa.RecordBatch]]]) -> None:
+        """Take rows as `Partial.tables` has them: of whole units."""
+
+    def commit(self) -> Any:
+        """Flush what was taken to the disk; what `resume` needs to know, JSON."""
+
+    def resume(self, state: Any) -> None:
+        """Forget all that was taken after `commit` returned this."""
 
 
 class UnderWay:

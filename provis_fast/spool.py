@@ -78,6 +78,8 @@ class Spool:
         self._streams: list[BinaryIO] = []
 
     def _open(self, mode: str) -> None:
+        for leftover in self.folder.glob(".*/"):  # of a process that was killed while it finished
+            shutil.rmtree(leftover, ignore_errors=True)
         for name in (ROWS, INDEX):
             self._streams.append(open(self.folder / name, mode))
 

@@ -52,8 +52,9 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -61,7 +62,7 @@ from typing import Any
 
 import numpy as np
 
-from provis_fast import failed_table
+from provis_fast import checkpoint, failed_table
 from provis_fast.atomic import cannot_write, check_target, replaced_folder
 from provis_fast.errors import ResultError
 from provis_fast.per_protein import folders
@@ -84,6 +85,7 @@ FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "mani
 """Files of a result, the manifest last."""
 PER_PROTEIN = folders.NAME
 """Folder of the tables of single proteins, where some were asked for."""
+_PARTIAL_FILES = {*FILES, *checkpoint.FILES}
 
 
 def save(
@@ -155,7 +157,7 @@ def _write(
     head = manifest(result) | {"files": digests, "run": result.run}
     if per_protein:
         folders.take_along(per_protein, folder / PER_PROTEIN)
-        head["per_protein"] = folders.tables([folder / PER_PROTEIN])
+        head["per_protein"] = folders.tables(folder / PER_PROTEIN)
     _write_file(folder / "manifest.json", [_json(head)])
 
 
@@ -250,6 +252,37 @@ def _foreign(target: Path) -> list[str]:
     return others or ([] if is_result or not entries else ["files without manifest.json"])
 
 
+def check_partial(folder: str | PathLike[str]) -> Path:
+    """Make sure that what an analysis for `folder` needs on its way can be kept beside it.
+
+    Returns
+    -------
+    Path
+        `partial_folder`; it may hold a checkpoint, and an incomplete result.
+
+    Raises
+    ------
+    ResultError
+        Something else stands there, or the place cannot be written.
+    """
+    return check_target(partial_folder(folder), "partial result", _foreign_in_partial)
+
+
+def _foreign_in_partial(target: Path) -> list[str]:
+    known = {*_PARTIAL_FILES, checkpoint.SPOOL}
+    return sorted({entry.name for entry in target.iterdir()} - known)
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete a `partial_folder` that is of no use any more."""
+    for name in _PARTIAL_FILES:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / checkpoint.SPOOL).is_dir():
+        shutil.rmtree(folder / checkpoint.SPOOL)
+    if folder.is_dir():
+        folder.rmdir()
+
+
 def partial_folder(folder: str | PathLike[str]) -> Path:
     """Where an interrupted analysis for `folder` is kept: ``DIR.partial``."""
     target = Path(os.path.realpath(folder))
@@ -296,8 +329,8 @@ def manifest(result: HeadStatistics) -> dict[str, Any]:
             "failed": result.failed,
             "noted": result.remarks.count(NOTED),
             "residues": result.residues,
-            "set_aside": [_listed(r) for r in islice(_asides(result), LISTED)],
-            "notes": [_listed(r) for r in islice(_noted(result), LISTED)],
+            "set_aside": _first(result.remarks, noted=False),
+            "notes": _first(result.remarks, noted=True),
             "unknown_properties": result.unknown_properties,
         },
         "notes": result.notes_on_the_whole,
@@ -306,17 +339,10 @@ def manifest(result: HeadStatistics) -> dict[str, Any]:
     }
 
 
-def _asides(result: HeadStatistics) -> Iterator[Remark]:
-    return (remark for remark in result.remarks if remark.status != NOTED)
-
-
-def _noted(result: HeadStatistics) -> Iterator[Remark]:
-    return (remark for remark in result.remarks if remark.status == NOTED)
-
-
-def _listed(remark: Remark) -> dict[str, Any]:
-    """A remark as the manifest has it; records are counted from 1."""
-    return remark.as_dict() | {"record": remark.number + 1}
+def _first(remarks: Iterable[Remark], noted: bool) -> list[dict[str, Any]]:
+    """Remarks as the manifest has them, the first ones; records are counted from 1."""
+    wanted = (remark for remark in remarks if (remark.status == NOTED) == noted)
+    return [r.as_dict() | {"record": r.number + 1} for r in islice(wanted, LISTED)]
 
 
 def _lists(sets: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

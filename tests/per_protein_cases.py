@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import analysis_cases
 import numpy as np
 
 import provis_fast as pf
-from provis_fast.accumulate import Measures
-from provis_fast.analysis_run import AnalysisRun
-from provis_fast.per_protein.collecting import Wanted
-from provis_fast.plan import PackPlanner
-from provis_fast.units import Shard
 
 LENGTHS = [40, 3, 90, 1, 60, 25]
 TABLES = ("counts", "received", "arcs")
@@ -57,15 +50,13 @@ def save_fasta(path, found):
 
 
 def run_shard(model, source, index, of, target):
-    """One shard of an analysis, as an AnalysisRun has it."""
-    measures = Measures.checked(PROPERTIES, 0.3, None, model.n_layers, model.n_heads)
-    planner = PackPlanner(model, measures.properties, batch_tokens=150)
-    result = measures.empty(model=model.summary())
-    wanted = Wanted.checked(TABLES, target, None, "arcs")
-    shard = Shard(index, of)
-    with wanted.collected(measures, shard) as spool:
-        source = pf.load_proteins(source) if isinstance(source, os.PathLike) else source
-        run = AnalysisRun(model, measures, planner, result, source, shard=shard, spool=spool)
-        run.serially()
-        run.finish()
-    return result
+    """One shard of an analysis with all tables."""
+    return pf.analyze(
+        model,
+        source,
+        PROPERTIES,
+        batch_tokens=150,
+        shard=(index, of),
+        per_protein=TABLES,
+        per_protein_folder=target,
+    )

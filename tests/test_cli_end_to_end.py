@@ -170,7 +170,7 @@ def test_a_missing_model_is_named(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_keeps_a_partial_result(model, tmp_path, number):
+def test_an_interruption_keeps_a_partial_result(model, tmp_path, capsys, number):
     fasta = _write_fasta(tmp_path / "in.fasta", 5, n=20000)
     command = [sys.executable, "-m", "provis_fast", "analyze", str(model), fasta]
     command += ["--out", str(tmp_path / "out"), "--batch-tokens", "130", "--threads", "1"]
@@ -191,6 +191,12 @@ def test_an_interruption_keeps_a_partial_result(model, tmp_path, number):
     result = storage.load(tmp_path / "out.partial", allow_partial=True)
     assert 0 < result.analysed < 20000 and not result.complete
     assert not (tmp_path / "out").exists()
-    # What was kept is not in the way of the next one unasked.
-    assert main(command[3:]) == 2
+    # What was kept does not give way to another run unasked.
+    assert main([*command[3:], "--threshold", "0.5"]) == 2
+    printed = capsys.readouterr().err
+    assert (
+        "the checkpoint of another run, which differs in\n  threshold: [0.3] there, [0.5] now"
+        in (printed)
+    )
+    assert "--no-resume" in printed
     assert storage.load(tmp_path / "out.partial", allow_partial=True).equals(result)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provis_fast import storage
-from provis_fast.atomic import cannot_write
+from provis_fast import checkpoint, storage
 from provis_fast.cli import INTERRUPTED, output
 from provis_fast.cli.progress import ProgressReport, clock
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.identity import differences, fingerprint
+from provis_fast.per_protein import folders
 from provis_fast.statistics import HeadStatistics
+
+if TYPE_CHECKING:
+    from provis_fast.models import Model
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Analyse, save and show."""
-    target = output.target(arguments.out, arguments.overwrite)
-    output.partial_target(arguments.out, arguments.overwrite)
+    """Analyse, save and show; or go on with what an earlier call has begun."""
+    logging.getLogger(checkpoint.__name__).setLevel(logging.INFO)  # it says where it goes on
+    target = storage.check_writable(arguments.out)
+    anew = arguments.overwrite or arguments.no_resume
+    partial = output.partial_target(arguments.out, anew)
     properties = _properties(arguments)
     if arguments.background is not None and arguments.compat is None:
         raise ArgumentError(
@@ -32,60 +37,91 @@ def run(arguments: argparse.Namespace) -> int:
     reading = {name: getattr(arguments, name) for name in ("format", "unique", "site_label")}
     proteins = load_proteins(arguments.inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
-    wanted = dict.fromkeys((*arguments.per_protein, *["arcs"] * arguments.arcs))
-    with _room_for_tables(target, tuple(wanted), arguments.weighting) as tables:
-        result, interrupted = analyse(
-            arguments.model,
-            proteins,
-            properties,
-            arguments.threshold,
-            device=arguments.device,
-            dtype=arguments.dtype,
-            revision=arguments.revision,
-            layers=arguments.layers,
-            weighting=arguments.weighting,
-            max_length=arguments.max_length,
-            min_arcs=arguments.min_arcs,
-            threads=arguments.threads,
-            compat=arguments.compat,
-            background=background,
-            entropy=arguments.entropy,
-            batch_tokens=arguments.batch_tokens,
-            **tables,
-        )
-        for name, value in (reading | {"revision": arguments.revision}).items():
-            if value is not None:
-                result.settings[name] = (value,)
-        place = tables.get("per_protein_folder")
-        return finish(result, target, interrupted, arguments.overwrite, place)
-
-
-_NO_TABLES = (
-    "the tables of single proteins that --per-protein asked for are not kept: the analysis was "
-    "interrupted, and they are written whole or not at all"
-)
-
-
-@contextmanager
-def _room_for_tables(
-    target: Path, tables: Sequence[str], weighting: str
-) -> Iterator[dict[str, Any]]:
-    """Options of `analyze` for tables, which come to stand beside the result; none for none."""
-    if not tables:
-        yield {}
-        return
-    if "arcs" in tables and weighting == "attention":
+    per_protein = tuple(dict.fromkeys((*arguments.per_protein, *["arcs"] * arguments.arcs)))
+    if "arcs" in per_protein and arguments.weighting == "attention":
         raise ArgumentError(
             "--per-protein arcs: expected with --weighting arcs or both, got attention, which "
             "knows no arcs"
         )
+    model = load(arguments)
+    given = (model, proteins, properties, arguments.threshold)
+    options = {
+        "layers": arguments.layers,
+        "weighting": arguments.weighting,
+        "max_length": arguments.max_length,
+        "min_arcs": arguments.min_arcs,
+        "compat": arguments.compat,
+        "background": background,
+        "entropy": arguments.entropy,
+        "batch_tokens": arguments.batch_tokens,
+        "shard": arguments.shard,
+    }
+    settings = {k: v for k, v in reading.items() if v is not None}
+    if arguments.revision is not None:
+        settings["revision"] = arguments.revision
+    if not arguments.overwrite and (target / "manifest.json").exists():
+        from provis_fast.engine import describe
+
+        wanted = describe(*given, **options)
+        _add_settings(wanted, settings)
+        return _show_earlier(target, wanted, per_protein)
+    options |= {
+        "threads": arguments.threads,
+        "checkpoint": partial,
+        "checkpoint_seconds": arguments.checkpoint_seconds,
+    }
+    tables = []
+    if per_protein:  # on their way into the result they stand beside their rows
+        tables = [partial / checkpoint.SPOOL / storage.PER_PROTEIN]
+        options |= {"per_protein": per_protein, "per_protein_folder": tables[0]}
+    result, interrupted = _go_on(given, options, arguments)
+    _add_settings(result, settings)
+    return finish(result, target, interrupted, arguments.overwrite, tables)
+
+
+def _add_settings(result: HeadStatistics, settings: dict[str, str]) -> None:
+    """What the command line knows of how proteins and model were read."""
+    for name, value in settings.items():
+        result.settings[name] = (value,)
+
+
+def _go_on(
+    given: Sequence[Any], options: dict[str, Any], arguments: argparse.Namespace
+) -> tuple[HeadStatistics, bool]:
+    """Analyse; what is left of another run is in the way only where nothing may be replaced."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    with folder as name:
-        place = Path(name) / storage.PER_PROTEIN
-        yield {"per_protein": tables, "per_protein_folder": place}
+        return analyse(*given, resume=not arguments.no_resume, **options)
+    except checkpoint.OtherRunError:
+        if not arguments.overwrite:
+            raise
+        return analyse(*given, resume=False, **options)
+
+
+def _show_earlier(target: Path, wanted: HeadStatistics, per_protein: Sequence[str]) -> int:
+    """Show a result that stands in the folder already, if it is that of this very run.
+
+    Raises
+    ------
+    ResultError
+        It is another run's; the message lists what differs.
+    """
+    earlier = storage.load(target, allow_partial=True)
+    there = folders.tables(target / storage.PER_PROTEIN)
+    now = folders.all_tables(per_protein)
+    if lines := differences(fingerprint(earlier, there), fingerprint(wanted, now), "there", "now"):
+        raise ResultError(
+            f"--out: {target} holds an earlier result, of another run, which differs in\n"
+            + "\n".join(lines)
+            + "\nGive another folder, or replace that result with --overwrite"
+        )
+    output.tell(
+        f"provis-fast: {target} holds the result of this run already; nothing is analysed again. "
+        "To do so, use --overwrite"
+    )
+    storage.remove_partial(storage.partial_folder(target))
+    output.explain(earlier, target)
+    output.show(earlier, target)
+    return output.status(earlier)
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -106,19 +142,38 @@ def _properties(arguments: argparse.Namespace) -> list[Any]:
     return [Contact(**options) if prop.name == "contact" else prop for prop in properties]
 
 
+def load(arguments: argparse.Namespace) -> Model:
+    """The model of the command line.
+
+    Raises
+    ------
+    ArgumentError
+        It has fewer layers than --layers asks for.
+    """
+    from provis_fast.models import load_model
+
+    model = load_model(
+        arguments.model,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        revision=arguments.revision,
+    )
+    layers = arguments.layers
+    if layers is not None and layers[-1] >= model.n_layers:
+        raise ArgumentError(
+            f"--layers: {arguments.model} has layers 1 to {model.n_layers}, got {layers[-1] + 1}"
+        )
+    return model
+
+
 def analyse(
-    model_name: str,
+    model: Model,
     proteins: Iterable[Any],
     properties: Sequence[Any],
     threshold: float | tuple[float, ...],
-    *,
-    device: str = "auto",
-    dtype: str = "float32",
-    revision: str | None = None,
-    layers: tuple[int, ...] | None = None,
     **options: Any,
 ) -> tuple[HeadStatistics, bool]:
-    """Load the model and analyse, with progress on stderr.
+    """Analyse, with progress on stderr.
 
     Returns
     -------
@@ -127,19 +182,11 @@ def analyse(
         Whether Ctrl-C ended it early; the result is then incomplete.
     """
     from provis_fast.engine import analyze
-    from provis_fast.models import load_model
 
-    model = load_model(model_name, device=device, dtype=dtype, revision=revision)
-    if layers is not None and layers[-1] >= model.n_layers:
-        raise ArgumentError(
-            f"--layers: {model_name} has layers 1 to {model.n_layers}, got {layers[-1] + 1}"
-        )
     interrupted = False
     try:
         with ProgressReport() as progress:
-            result = analyze(
-                model, proteins, properties, threshold, layers=layers, progress=progress, **options
-            )
+            result = analyze(model, proteins, properties, threshold, progress=progress, **options)
     except KeyboardInterrupt as error:
         if getattr(error, "partial", None) is None:
             raise
@@ -153,22 +200,25 @@ def finish(
     target: Path,
     interrupted: bool,
     overwrite: bool,
-    per_protein: Path | None = None,
+    per_protein: Sequence[Path] = (),
 ) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
-    folder = storage.partial_folder(target) if interrupted else target
-    lost = interrupted and per_protein is not None
-    if lost:  # the tables appear with their last rows
-        result.note(_NO_TABLES)
-    parts = [] if interrupted or per_protein is None else [per_protein]
-    output.save(result, folder, overwrite, parts)
-    output.explain(result, folder)
+    partial = storage.partial_folder(target)
     if interrupted:
+        output.save_partial(result, partial)
+        output.explain(result, partial)
+        more = "; the same command goes on" if (partial / checkpoint.FILE).exists() else ""
         output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{folder}, marked incomplete{', without their tables' if lost else ''}"
+            f"{partial}, marked incomplete{more}"
         )
         return INTERRUPTED
-    output.show(result, folder)
-    output.tell(f"Analysed in {clock(result.run[-1]['seconds'])}.")
+    output.save(result, target, overwrite, per_protein)
+    try:
+        storage.remove_partial(partial)
+    except OSError as error:
+        output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
+    output.explain(result, target)
+    output.show(result, target)
+    output.tell(f"Analysed in {clock(sum(session['seconds'] for session in result.run))}.")
     return output.status(result)

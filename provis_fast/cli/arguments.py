@@ -129,6 +129,26 @@ def model(text: str) -> str:
     return text
 
 
+def interval(text: str) -> float:
+    """A time that may be 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds from 0 on, got {text!r}")
+    return number
+
+
+def shard(text: str) -> tuple[int, int]:
+    """One of several shares, "i/n", counted from 1."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, of = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= of:
+        raise argparse.ArgumentTypeError(f"expected i/n with i from 1 to n, like 2/8, got {text!r}")
+    return index, of
+
+
 def _positive_number(text: str, what: str) -> float:
     try:
         number = float(text)
@@ -190,7 +210,10 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         description="Statistics of every attention head of a model over a set of proteins.",
         epilog="Exit status: 0 all analysed or skipped by a stated option; 2 bad usage, "
         "nothing analysed, or a result that could not be written to DIR (the message says where "
-        "it is instead); 3 finished, some proteins failed; 130 interrupted, DIR.partial written.",
+        "it is instead); 3 finished, some proteins failed; 130 interrupted, DIR.partial written. "
+        "A run that was interrupted or killed goes on from its checkpoint in DIR.partial when the "
+        "same command is given again, and ends with the same files. DIR/failed.tsv lists every "
+        "record that was not analysed.",
     )
     analyze.add_argument("model", metavar="MODEL", help="short name, hub name or folder")
     analyze.add_argument(
@@ -285,10 +308,30 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         choices=("binding_site", "modification"),
         help="what the sites of a TAPE data set are (default: told by its name)",
     )
-    _add_running(analyze)
+    running = _add_running(analyze)
+    running.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="analyse the I-th of N shares of the input (from 1), each with a DIR of its own; "
+        "provis-fast merge makes the whole of them",
+    )
+    running.add_argument(
+        "--checkpoint-seconds",
+        type=interval,
+        default=60.0,
+        metavar="S",
+        help="how often the state is kept in DIR.partial; 0: after every pass (default: 60; never "
+        "with --arcs)",
+    )
+    running.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="start anew, whatever an earlier run has left in DIR.partial",
+    )
 
 
-def _add_running(command: argparse.ArgumentParser) -> None:
+def _add_running(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     running = command.add_argument_group("running")
     running.add_argument("--device", default="auto", help="cpu, cuda, or auto: the CPU (default)")
     running.add_argument(
@@ -302,6 +345,7 @@ def _add_running(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens in one forward pass (default: what suits the device)",
     )
+    return running
 
 
 def _add_merge(commands: argparse._SubParsersAction) -> None:
@@ -314,7 +358,9 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
     merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
     _add_out(merge)
     merge.add_argument(
-        "--allow-partial", action="store_true", help="also take results of interrupted analyses"
+        "--allow-partial",
+        action="store_true",
+        help="also take results of interrupted analyses, and shards without the others",
     )
     merge.add_argument(
         "--allow-overlap",

@@ -22,9 +22,11 @@ def run(arguments: argparse.Namespace) -> int:
     # A model of antibodies has something to say about immunoglobulin folds only.
     name = "immunoglobulin" if arguments.model == "antiberty" else "general"
     output.say(f"Bundled structures ({name}) through {arguments.model} ...", target)
-    result, interrupted = analyse(
-        arguments.model, demo_set(name), PROPERTIES, THRESHOLD, threads=arguments.threads
-    )
+    from provis_fast.models import load_model
+
+    model = load_model(arguments.model)
+    options = {"threads": arguments.threads}
+    result, interrupted = analyse(model, demo_set(name), PROPERTIES, THRESHOLD, **options)
     status = finish(result, target, interrupted, overwrite)
     if not interrupted:
         output.say(

@@ -22,9 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
         if folder in folders[:number]:
             raise ArgumentError(f"DIR: {arguments.results[number]} is given twice")
     output.target(arguments.out, arguments.overwrite)
-    loaded = (
-        storage.load(folder, allow_partial=arguments.allow_partial) for folder in arguments.results
-    )
+    # Shards are incomplete by themselves: whether all are there, merge sees.
+    loaded = (storage.load(folder, allow_partial=True) for folder in arguments.results)
     try:
         pooled = merge(
             loaded, allow_partial=arguments.allow_partial, allow_overlap=arguments.allow_overlap

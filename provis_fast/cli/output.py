@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from provis_fast import storage, tables
+from provis_fast import checkpoint, storage, tables
 from provis_fast.cli import OK, SOME_FAILED
 from provis_fast.errors import ResultError
 from provis_fast.interruptions import ignoring_interruptions
@@ -36,21 +37,23 @@ def target(folder: str, overwrite: bool) -> Path:
     return found
 
 
-def partial_target(folder: str, overwrite: bool) -> None:
-    """Make sure, before the work is done, that an interrupted result can be kept beside `folder`.
+def partial_target(folder: str, overwrite: bool) -> Path:
+    """Where an analysis keeps what it needs on its way, checked before the work is done.
 
     Raises
     ------
     ResultError
-        It cannot be written, or an earlier one stands there that is not to be replaced.
+        It cannot be written, or an earlier result without a checkpoint stands there that is not to
+        be replaced.
     """
-    place = storage.partial_folder(folder)
-    storage.check_writable(place)
-    if not overwrite and (place / "manifest.json").exists():
+    place = storage.check_partial(folder)
+    resumable = (place / checkpoint.FILE).exists()
+    if not overwrite and not resumable and (place / "manifest.json").exists():
         raise ResultError(
             f"--out: {place} holds what an interrupted analysis has left, and would be replaced if "
             "this one were interrupted too; move it away, or use --overwrite"
         )
+    return place
 
 
 def save(
@@ -72,6 +75,11 @@ def save(
         storage.save(result, place, per_protein)
 
     save_or_rescue(save_in, folder, "result")
+
+
+def save_partial(result: HeadStatistics, folder: Path) -> None:
+    """Save the result of an interrupted analysis beside its checkpoint, or else as `save` does."""
+    save_or_rescue(partial(storage.save_beside_checkpoint, result), folder, "result")
 
 
 def save_or_rescue(save_in: Callable[[Path], None], folder: Path, what: str) -> None:
@@ -111,12 +119,20 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
         f"{result.read:,} proteins read: {result.analysed:,} analysed, {result.skipped:,} skipped, "
         f"{result.failed:,} failed; {result.residues:,} residues",
     ]
-    if not result.complete:
+    if result.interrupted:
         lines.append("Incomplete: an analysis was interrupted; merge takes it with --allow-partial")
+    elif not result.complete:
+        shard = result.shard
+        held = "some shards" if shard is None else f"shard {_listed(shard.parts)} of {shard.of}"
+        lines.append(f"Incomplete: {held} of the input; merge pools them when all are there")
     has_tables = (folder / storage.PER_PROTEIN).exists()
     names = [*storage.FILES, *[f"{storage.PER_PROTEIN}/"] * has_tables]
     lines.append(f"Files: {folder}/ ({', '.join(names)})")
     say("\n".join(lines), folder)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def say(text: str, folder: Path) -> None:

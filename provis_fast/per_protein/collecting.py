@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provis_fast.atomic import cannot_write, check_target
 from provis_fast.errors import ArgumentError
 from provis_fast.interruptions import uninterrupted
 from provis_fast.per_protein import folders
-from provis_fast.units import WHOLE, Shard
+from provis_fast.units import WHOLE, Shard, UnitKey
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from provis_fast.accumulate import Measures
     from provis_fast.spool import Spool
 
@@ -80,51 +82,100 @@ class Wanted(NamedTuple):
         """Tables whose rows are to be collected."""
         return self.tables if self.arcs is None else tuple(dict.fromkeys((*self.tables, "arcs")))
 
-    def spool(self, place: Path, measures: Measures) -> Spool:
-        """A new spool for the rows, in a folder."""
-        from provis_fast.per_protein.schemas import schemas
-        from provis_fast.spool import Spool
-
-        return Spool(place, schemas(self.spooled, measures))
-
-    def deliver(self, spool: Spool, shard: Shard = WHOLE) -> None:
-        """Write what was asked for, each target whole or not at all.
-
-        Raises
-        ------
-        ResultError
-            A target cannot be written, or the disk is full; the spool is as it was before.
-        """
-        with uninterrupted():
-            if self.folder is not None:
-                spool.finish(self.folder, shard, self.tables)
-            if self.arcs is not None:
-                spool.finish_table("arcs", self.arcs)
-
     @contextmanager
-    def collected(self, measures: Measures, shard: Shard = WHOLE) -> Iterator[Spool | None]:
-        """A spool for an analysis without checkpoints; None where nothing is asked for.
+    def collected(
+        self, measures: Measures, shard: Shard = WHOLE, place: Path | None = None
+    ) -> Iterator[Collector | None]:
+        """What takes the rows of an analysis; None where nothing is asked for.
 
-        It stands beside the target. When the block ends the tables are written, and after an
-        exception they are not; the spool is deleted in both cases.
+        When the block ends the tables are written, each target whole or not at all; after an
+        exception they are not.
+
+        Parameters
+        ----------
+        measures : Measures
+        shard : Shard
+        place : Path, optional
+            Folder for the rows that is kept, beside a checkpoint. Without it they wait in a folder
+            beside the target, which is deleted in the end.
 
         Raises
         ------
         ResultError
-            The place cannot be written, or the disk is full.
+            A target cannot be written, or the disk is full.
         """
         target = self.folder or self.arcs
         if target is None:
             yield None
             return
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        except OSError as error:
-            raise cannot_write(target, error) from error
         with ExitStack() as stack:
-            stack.callback(shutil.rmtree, place, ignore_errors=True)
-            spool = self.spool(place, measures)
-            stack.callback(spool.close)
-            yield spool
-            self.deliver(spool, shard)
+            if place is None:
+                place = _temporary(target)
+                stack.callback(shutil.rmtree, place, ignore_errors=True)
+            rows = Collector(place, self.spooled, measures)
+            stack.callback(rows.close)
+            yield rows
+            with uninterrupted():
+                if self.folder is not None:
+                    rows.spool.finish(self.folder, shard, self.tables)
+                if self.arcs is not None:
+                    rows.spool.finish_table("arcs", self.arcs)
+
+
+class Collector:
+    """Takes rows of units and keeps them in a spool, which begins when it is first needed.
+
+    It is the `provis_fast.partials.Tables` of a run.
+
+    Parameters
+    ----------
+    place : Path
+        Folder of the spool.
+    names : tuple of str
+        Tables.
+    measures : Measures
+    """
+
+    def __init__(self, place: Path, names: tuple[str, ...], measures: Measures):
+        from provis_fast.per_protein.schemas import schemas
+
+        self.names = names
+        self._place, self._schemas = place, schemas(names, measures)
+        self._spool: Spool | None = None
+
+    @property
+    def spool(self) -> Spool:
+        """The spool; a new one where none was resumed."""
+        if self._spool is None:
+            from provis_fast.spool import Spool
+
+            self._spool = Spool(self._place, self._schemas)
+        return self._spool
+
+    def append(self, parts: Sequence[tuple[UnitKey, Mapping[str, pa.RecordBatch]]]) -> None:
+        """Take rows; see `Spool.append_parts`."""
+        if parts:
+            self.spool.append_parts(parts)
+
+    def commit(self) -> dict[str, Any]:
+        """Bring all to the disk; see `Spool.commit`."""
+        return self.spool.commit()
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on as it was when `commit` returned this; see `Spool.resume`."""
+        from provis_fast.spool import Spool
+
+        self._spool = Spool.resume(self._place, state, self._schemas)
+
+    def close(self) -> None:
+        """Close the files of the spool; they stay."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+def _temporary(target: Path) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise cannot_write(target, error) from error

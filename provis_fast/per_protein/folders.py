@@ -22,9 +22,14 @@ def foreign(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in found if path not in ours)
 
 
-def tables(folders: Sequence[Path]) -> list[str]:
-    """Names of the tables in some folders."""
-    return sorted({part.parts[0] for folder in folders for part in _parts(folder)})
+def tables(folder: Path) -> list[str]:
+    """Names of the tables in a folder."""
+    return sorted({part.parts[0] for part in _parts(folder)})
+
+
+def all_tables(requested: Sequence[str]) -> list[str]:
+    """Names of the tables that come of a request."""
+    return sorted({*requested, "proteins"}) if requested else []
 
 
 def take_along(folders: Sequence[str | PathLike[str]], target: Path) -> None:

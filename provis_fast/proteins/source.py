@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,14 @@ class ProteinSource:
     def files(self) -> tuple[Path, ...]:
         """The files, in the order of reading."""
         return tuple(item.path for item in self._inputs if isinstance(item, InputFile))
+
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """How the files are read, for `HeadStatistics.settings`."""
+        options = {"unique": self._unique, **asdict(self._reading)}
+        found = {name: (str(value),) for name, value in options.items() if value is not None}
+        formats = {item.format.name for item in self._inputs if isinstance(item, InputFile)}
+        return found | ({"format": tuple(sorted(formats))} if formats else {})
 
     def __repr__(self) -> str:
         names = [i.name if isinstance(i, InputFile) else i.id for i in self._inputs]
