@@ -118,10 +118,18 @@ def _show_earlier(target: Path, wanted: HeadStatistics, per_protein: Sequence[st
         f"provis-fast: {target} holds the result of this run already; nothing is analysed again. "
         "To do so, use --overwrite"
     )
-    storage.remove_partial(storage.partial_folder(target))
+    _remove(storage.partial_folder(target))
     output.explain(earlier, target)
     output.show(earlier, target)
     return output.status(earlier)
+
+
+def _remove(partial: Path) -> None:
+    """Delete what a finished run needed on its way."""
+    try:
+        storage.remove_partial(partial)
+    except OSError as error:
+        output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -214,10 +222,7 @@ def finish(
         )
         return INTERRUPTED
     output.save(result, target, overwrite, per_protein)
-    try:
-        storage.remove_partial(partial)
-    except OSError as error:
-        output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
+    _remove(partial)
     output.explain(result, target)
     output.show(result, target)
     output.tell(f"Analysed in {clock(sum(session['seconds'] for session in result.run))}.")
