@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import pandas as pd
 import pyarrow as pa
@@ -21,8 +22,14 @@ from per_protein_cases import (
 
 import provis_fast as pf
 from provis_fast import arc_lists
+from provis_fast.accumulate import Measures
+from provis_fast.analysis_run import AnalysisRun
 from provis_fast.errors import ArgumentError, InputError, ResultError
+from provis_fast.per_protein.collecting import Wanted
+from provis_fast.plan import PackPlanner
 from provis_fast.proteins import Protein
+from provis_fast.units import blocks
+from provis_fast.worker import WorkerSpec
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +223,37 @@ def test_counts_of_proteins_that_nobody_knows(whole, tmp_path):
         pq.write_table(table.slice(name == "proteins"), place / "part-0.parquet")
     with pytest.raises(ResultError, match="the table proteins does not have"):
         pf.read_per_protein(tmp_path, "counts")
+
+
+def test_rows_of_other_workers(bert, tmp_path):
+    """Two workers made from a pickled description; what they tell arrives in another order."""
+    found = proteins([40, 3, 90, 60, 25, 100] * 5)
+    arguments = (PROPERTIES, 0.3, None, bert.n_layers, bert.n_heads)
+    pf.analyze(
+        bert,
+        found,
+        PROPERTIES,
+        batch_tokens=150,
+        per_protein=TABLES,
+        per_protein_folder=tmp_path / "expected",
+    )
+    measures = Measures.checked(*arguments)
+    planner = PackPlanner(bert, measures.properties, batch_tokens=150)
+    wanted = Wanted.checked(TABLES, tmp_path / "tables", None, "arcs")
+    source = pf.load_proteins(save_fasta(tmp_path / "in.fasta", found))
+    with wanted.collected(measures) as tables:
+        run = AnalysisRun(bert, measures, planner, measures.empty(), source, tables=tables)
+        spec = WorkerSpec.of(bert, measures, planner, tables=run.tables)
+        (block,) = blocks(found)
+        units, partials = planner.units(block), []
+        for share in (0, 1):
+            with pickle.loads(pickle.dumps(spec)).start() as worker:
+                for number, unit in enumerate(units):
+                    if number % 2 == share:
+                        worker.run(worker.planner.prepare(unit))
+                        if number % 3:
+                            partials.append(pickle.dumps(worker.take({0: len(units)})))
+                partials.append(pickle.dumps(worker.take()))
+        run.absorb_all(pickle.loads(partial) for partial in reversed(partials))
+    assert run.result.analysed == len(found) and run.done.whole(0)
+    assert files(tmp_path / "tables") == files(tmp_path / "expected")
