@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provis_fast.errors import ProvisError
     from provis_fast.merging import merge
     from provis_fast.models import load_model
+    from provis_fast.per_protein.reading import per_protein_dataset, read_per_protein
     from provis_fast.prepare import prepare
     from provis_fast.properties import (
         ClassPair,
@@ -55,7 +56,9 @@ __all__ = [
     "load_result",
     "merge",
     "ops",
+    "per_protein_dataset",
     "prepare",
+    "read_per_protein",
     "reference",
     "reproduce",
 ]
@@ -88,6 +91,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "merge": ("provis_fast.merging", "merge"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
+    "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),
+    "per_protein_dataset": ("provis_fast.per_protein.reading", "per_protein_dataset"),
 }
 
 

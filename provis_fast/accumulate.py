@@ -139,6 +139,8 @@ class BatchStatistics:
         Passed to the kernels.
     arcs : ArcList, optional
         Takes the arcs themselves.
+    n_tokens : int, optional
+        Tokens of the batch: also measure what each of them receives (`received`).
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class BatchStatistics:
         device: torch.device,
         num_threads: int | None = None,
         arcs: ArcList | None = None,
+        n_tokens: int | None = None,
     ):
         self.measures, self.properties, self._threads = measures, properties, num_threads
         self.arcs = arcs
@@ -163,6 +166,8 @@ class BatchStatistics:
             shapes["mass"] = (layers, n_sequences, heads, channels)
         if measures.entropy:
             shapes["entropy"] = (layers, n_sequences, heads)
+        if n_tokens is not None:
+            shapes["received"] = (layers, heads, n_tokens)
         # One piece of memory, so that one copy brings everything back from a device; the flags,
         # which are int32, stand at its end.
         size = sum(map(math.prod, shapes.values()))
@@ -243,6 +248,25 @@ class BatchStatistics:
     def not_finite(self) -> list[int]:
         """Sequences with NaN or infinity among their scores: numbers from 0."""
         return torch.nonzero(self._host[1] & FLAG_NOT_FINITE).flatten().tolist()
+
+    def of_each(self, name: str) -> np.ndarray | None:
+        """What the kernels have counted, sequence by sequence, in their units.
+
+        Parameters
+        ----------
+        name : {"arc_counts", "mass", "received"}
+
+        Returns
+        -------
+        ndarray or None
+            int64: arc_counts [S, thetas, layers, heads, K], mass [S, layers, heads, K], received
+            [layers, heads, tokens]; None where it was not measured.
+        """
+        found, _ = self._host
+        if name not in found:
+            return None
+        array = found[name].numpy()
+        return array if name == "received" else np.moveaxis(array, 0, 1 if name == "mass" else 2)
 
     def add_to(
         self,

@@ -39,7 +39,7 @@ from provis_fast.watch import Watch
 from provis_fast.worker import Partial, Worker
 
 if TYPE_CHECKING:
-    from provis_fast.arcs import ArcWriter
+    from provis_fast.proteins import ProteinSource
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +94,18 @@ class AnalysisRun:
         self._read_elsewhere = False  # by other processes
         self._bytes_read = 0
         self._checkpoints, self._tables = checkpoints, tables
-        self._fingerprint = fingerprint(result)
+        self._fingerprint = fingerprint(result, self.tables)
         self._total: int | None = None  # records, once all were read
         self._background: tuple[list[int], list[int], list[str]] | None = None
         self._digests = array("Q")  # of the analysed proteins
         self._sessions: list[dict[str, Any]] = []  # earlier ones
         self._tokens = 0
         self._began, self._clock = datetime.now(UTC), time.perf_counter()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables of single proteins for which workers are to make rows."""
+        return () if self._tables is None else self._tables.names
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one.
@@ -157,15 +162,11 @@ class AnalysisRun:
             None if self._tables is None else self._tables.commit(),
         )
 
-    def serially(self, arcs: ArcWriter | None = None) -> None:
-        """Analyse in this process: one thread reads and prepares, this one runs the model.
-
-        Parameters
-        ----------
-        arcs : ArcWriter, optional
-            Takes every arc.
-        """
-        worker = Worker(self.model, self.measures, self.planner, result=self.result, arcs=arcs)
+    def serially(self) -> None:
+        """Analyse in this process: one thread reads and prepares, this one runs the model."""
+        worker = Worker(
+            self.model, self.measures, self.planner, result=self.result, tables=self.tables
+        )
         with prefetched(self._prepared(), cancel=self.stop_reading) as prepared, worker:
             try:
                 for unit, sizes in self.planner.stages.waiting(prepared):
@@ -193,6 +194,7 @@ class AnalysisRun:
         if twice := [key for key in partial.units if key in self.done]:
             raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
         with uninterrupted():
+            self._append(partial)
             if partial.result is not None:
                 self.result.add_result(partial.result)
             for block, n_parts in partial.blocks.items():
@@ -201,9 +203,6 @@ class AnalysisRun:
                 self.done.add(key)
             for template, n in partial.counted.items():
                 self.result.count(template, n)
-            if self._tables is not None:
-                for key, rows in partial.tables:
-                    self._tables.append(key, rows)
             self._digests.frombytes(partial.digests.tobytes())
             self._tokens += partial.tokens
             if partial.stages is not None:
@@ -214,6 +213,17 @@ class AnalysisRun:
             if remark.status != NOTED:
                 logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
                 self.watch.set_aside(remark)
+
+    def _append(self, partial: Partial) -> None:
+        if self._tables is None:
+            return
+        try:
+            self._tables.append(partial.tables)
+        except BaseException:
+            self._checkpoints = (
+                None  # the result may hold units that are not done: no state to keep
+            )
+            raise
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of the input, all of them: records are counted, and duplicates known, by them."""

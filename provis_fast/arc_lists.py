@@ -8,25 +8,41 @@ runs it again in halves; the list of a single protein is made as large as its to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from os import PathLike
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from provis_fast.accumulate import Measures
-from provis_fast.arcs import ArcWriter
-from provis_fast.errors import ResultError
 from provis_fast.gpu_paths import candidates
-from provis_fast.interruptions import uninterrupted
-from provis_fast.plan import is_out_of_memory
 
 #: Memory of one batch's list, for all layers together; a single protein may take more.
 MAX_BYTES = 256 << 20
 #: Four int32 and a float32.
 BYTES_PER_ARC = 20
+
+
+class SortedArcs(NamedTuple):
+    """Arcs of a batch, all numbers from 0; int32 [N] each, and weight float32 [N].
+
+    Attributes
+    ----------
+    sequence : ndarray
+        Protein, as its place in the batch.
+    layer, head : ndarray
+    query, key : ndarray
+        Residues of the protein.
+    weight : ndarray
+    """
+
+    sequence: np.ndarray
+    layer: np.ndarray
+    head: np.ndarray
+    query: np.ndarray
+    key: np.ndarray
+    weight: np.ndarray
 
 
 class ArcOverflowError(Exception):
@@ -68,37 +84,21 @@ class ArcList:
         """Remember where the arcs of a layer, the `row`-th analysed one, end."""
         self._totals[row + 1].copy_(self._totals[0])
 
-    def write(self, writer: ArcWriter, proteins: Sequence[str], n_prefix: int) -> None:
-        """Write the arcs of a finished batch.
+    def sorted(self, n_prefix: int) -> SortedArcs:
+        """The arcs of a finished batch, sorted by all that names them.
 
         Parameters
         ----------
-        writer : ArcWriter
-        proteins : sequence of str
-            Ids of the batch's sequences.
         n_prefix : int
             Special tokens in front of the residues of every sequence.
-
-        Raises
-        ------
-        ResultError
-            The file cannot be written, the disk is full, or memory does not suffice: the batch may
-            have been added to the result by then, and must not be run again.
         """
         total, *ends = self._totals.tolist()
-        try:
-            layer = np.repeat(self._layers, np.diff([0, *ends]))
-            sequence, head, query, key = self._index[:total].cpu().numpy().T
-            weight = self._weight[:total].cpu().numpy()
-            writer.write(proteins, sequence, layer, head, query - n_prefix, key - n_prefix, weight)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ResultError(
-                f"arcs: not enough memory to write the {total:,} arcs of {len(proteins)} "
-                "protein(s); use a higher threshold, fewer layers or fewer batch_tokens "
-                "(--batch-tokens)"
-            ) from error
+        layer = np.repeat(self._layers, np.diff([0, *ends])).astype(np.int32)
+        sequence, head, query, key = self._index[:total].cpu().numpy().T
+        weight = self._weight[:total].cpu().numpy()
+        columns = (sequence, layer, head, query - n_prefix, key - n_prefix)
+        order = np.lexsort(columns[::-1])
+        return SortedArcs(*(column[order] for column in columns), weight[order])
 
     def check(self) -> None:
         """Wait for the device; ArcOverflowError if there were more arcs than room."""
@@ -127,22 +127,3 @@ def arc_room(measures: Measures, n_residues: np.ndarray, max_bytes: int) -> int:
     in_a_row = np.minimum(candidates(min(measures.thresholds)), n_residues)
     rows = len(measures.layers) * measures.n_heads
     return max(1, min(rows * int((n_residues * in_a_row).sum()), max_bytes // BYTES_PER_ARC))
-
-
-@contextmanager
-def arc_file(path: str | PathLike[str] | None) -> Iterator[ArcWriter | None]:
-    """A file of arcs that appears when the block ends, and not at all after an exception.
-
-    Yields None without a path.
-    """
-    if path is None:
-        yield None
-        return
-    writer = ArcWriter(path)
-    try:
-        yield writer
-    except BaseException:
-        writer.discard()
-        raise
-    with uninterrupted():
-        writer.close()

@@ -83,6 +83,34 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def replaced_file(target: Path) -> Iterator[Path]:
+    """Where to write a file that takes the place of `target` when the block ends.
+
+    Whoever writes it brings it to the disk. Parent folders are created.
+
+    Raises
+    ------
+    ResultError
+        It cannot be written. As after any other exception, what stood there before still does.
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.chmod(temporary, new_file_mode())
+        os.replace(temporary, target)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(target, error) from error
+        raise
+
+
 def _swap(new: Path, target: Path) -> None:
     if not target.exists():
         os.rename(new, target)

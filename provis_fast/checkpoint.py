@@ -22,6 +22,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ FILE = "checkpoint.safetensors"
 _TEMPORARY = f".{FILE}.new"
 FILES = (FILE, _TEMPORARY)
 """The checkpoint, and what a process that was killed while it wrote one has left."""
+SPOOL = "per_protein.spool"
+"""Folder beside it, where rows about single proteins wait (`provis_fast.spool`)."""
 FORMAT = "provis_fast.checkpoint"
 FORMAT_VERSION = 1
 
@@ -125,9 +128,10 @@ class Checkpoints:
         return state
 
     def remove(self) -> None:
-        """Delete the checkpoint, and the folder if nothing else is in it."""
+        """Delete the checkpoint and its rows, and the folder if nothing else is in it."""
         try:
             self.path.unlink(missing_ok=True)
+            shutil.rmtree(self.folder / SPOOL, ignore_errors=True)
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
         except OSError as error:
@@ -158,13 +162,13 @@ class Checkpoints:
                 os.replace(temporary, self.path)
                 _flush_folder(self.folder)
             written = True
-        except OSError as error:
+        except (OSError, ResultError) as error:  # the latter of the rows of single proteins
             logger.warning(
                 "no checkpoint could be written in %s (%s); the analysis goes on, and it is tried "
                 "again %s. Until then, what is lost if the process is killed is what was done "
                 "since the last one",
                 self.folder,
-                error.strerror or error,
+                getattr(error, "strerror", None) or error,
                 f"in {self._seconds:g} seconds" if self._seconds else "after the next pack",
             )
             _remove_quietly(temporary)

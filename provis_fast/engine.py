@@ -15,14 +15,14 @@ from provis_fast import compat as compatibility
 from provis_fast import versions
 from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun
-from provis_fast.arc_lists import arc_file
 from provis_fast.arguments import check_integer, check_seconds
-from provis_fast.checkpoint import Checkpoints
+from provis_fast.checkpoint import SPOOL, Checkpoints
 from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.events import EventCallback
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
+from provis_fast.per_protein.collecting import Wanted
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import Property
 from provis_fast.proteins import Protein, load_proteins
@@ -78,6 +78,8 @@ def analyze(
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     arcs: str | PathLike[str] | None = None,
+    per_protein: str | Iterable[str] = (),
+    per_protein_folder: str | PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
@@ -135,6 +137,13 @@ def analyze(
         List every arc of the smallest threshold in this file (`provis_fast.arcs`), which appears,
         and replaces an earlier one, once the analysis is complete. Packs whose arcs take more than
         `provis_fast.arc_lists.MAX_BYTES` are run again in halves.
+    per_protein : str or iterable of str
+        Tables of single proteins to keep: "counts", "received" (attention that each residue
+        receives), "arcs". See `provis_fast.per_protein`; read them with `read_per_protein`.
+    per_protein_folder : str or path, optional
+        Where the tables go: a folder that appears, and replaces an earlier one, once the analysis
+        is complete. `HeadStatistics.save` takes it along. Until then rows wait beside it, or in
+        the folder of the checkpoint, so that up to twice their room is needed on the disk.
     shard : (int, int), optional
         (i, n): analyse the i-th (from 1) of n equal shares of the input. All n results, merged in
         any order, are that of the whole, to the last bit. Each reads all of the input, so that
@@ -143,7 +152,6 @@ def analyze(
         A folder where the state of the run is kept (`provis_fast.checkpoint`): a run that was
         killed, interrupted or has failed goes on from there when it is started again, and ends with
         the same result. The state of a finished run stays, too; delete it when the result is saved.
-        Not together with `arcs`.
     checkpoint_seconds : float
         From one checkpoint to the next; 0 writes one after every pack.
     resume : bool
@@ -180,23 +188,13 @@ def analyze(
     Interrupted
         On Ctrl-C; carries the partial result.
     ResultError
-        The file of arcs, or that of the profile, cannot be written; a checkpoint is damaged, or
-        that of another run (the message lists what differs).
+        The file of arcs, the folder of tables or the file of the profile cannot be written; a
+        checkpoint is damaged, or that of another run (the message lists what differs).
     WorkerError
         Worker processes cannot be started, or keep dying.
     """
-    if arcs is not None and checkpoint is not None:
-        raise ArgumentError(
-            "checkpoint: expected None where arcs are listed, as that file is written in one go; "
-            f"got {checkpoint!r}"
-        )
     threads = _check_count("threads", threads, MAX_THREADS)
     team = Workers.checked(engine, workers, devices)
-    if arcs is not None and team.engine != "serial":
-        raise ArgumentError(
-            f'arcs: expected only with engine="serial", got {team.engine!r}: lists of arcs are '
-            "written by one process; leave out engine, workers and devices"
-        )
     if readers is not None:
         readers = check_integer("readers", readers, 0)
     plan = _planned(
@@ -216,11 +214,7 @@ def analyze(
         devices=devices,
     )
     result = plan.result
-    if arcs is not None and not plan.measures.thresholds:
-        raise ArgumentError(
-            'arcs: expected only with weighting="arcs" or "both", as only these know arcs; got '
-            f"weighting={weighting!r}"
-        )
+    wanted = Wanted.checked(per_protein, per_protein_folder, arcs, weighting)
     checkpoints = None
     if checkpoint is not None:
         checkpoints = Checkpoints(
@@ -228,7 +222,12 @@ def analyze(
         )
         if not resume:
             checkpoints.remove()
-    with traced(profile) as stages, thread_count(threads), arc_file(arcs) as writer:
+    place = None if checkpoints is None else checkpoints.folder / SPOOL
+    with (
+        traced(profile) as stages,
+        thread_count(threads),
+        wanted.collected(plan.measures, plan.shard, place) as tables,
+    ):
         plan.planner.stages = stages
         watch = Watch(progress, events, stages)
         run = AnalysisRun(
@@ -241,6 +240,7 @@ def analyze(
             watch=watch,
             readers=readers,
             checkpoints=checkpoints,
+            tables=tables,
         )
         run.resume()
         where = ", ".join(team.devices) or plan.model.device
@@ -249,7 +249,7 @@ def analyze(
                 if plan.corpus is not None:  # first: if it is of no use, it is known at once
                     run.read_background(plan.corpus)
                 if team.engine == "serial":
-                    run.serially(writer)
+                    run.serially()
                 else:
                     team.analyse(run, threads)
             except BaseException as error:
@@ -291,7 +291,7 @@ def describe(
         As for `analyze`.
     **options
         Those of `analyze` on which the result depends: all but threads, engine, workers, arcs,
-        progress, and how checkpoints are made.
+        tables of single proteins, progress, and how checkpoints are made.
     """
     return _planned(model, proteins, properties, threshold, **options).result
 

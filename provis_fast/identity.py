@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provis_fast.statistics import HeadStatistics
@@ -47,16 +47,18 @@ def differences(
     ]
 
 
-def fingerprint(result: HeadStatistics) -> dict[str, Any]:
+def fingerprint(result: HeadStatistics, tables: Sequence[str] = ()) -> dict[str, Any]:
     """What must be equal for a run to be continued to the same bytes; JSON.
 
     More than `identity`: also the input, which part of it, versions of software, and settings on
-    which the last places of attention may depend. `result` may be empty.
+    which the last places of attention may depend. `result` may be empty; `tables` are those of
+    single proteins.
     """
     shard = result.shard
     held = "all" if shard is None else sorted({*shard.parts, *shard.interrupted})
     found = identity(result) | {
         "model name": result.model.get("name"),
+        "tables of single proteins": ", ".join(sorted(tables)) or "none",
         "shard": held if shard is None else f"{', '.join(map(str, held))} of {shard.of}",
     }
     files = [[entry.get(name) for name in ("path", "sha256", "bytes")] for entry in result.inputs]

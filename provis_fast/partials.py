@@ -53,8 +53,12 @@ class Partial(NamedTuple):
 class Tables(Protocol):
     """Takes rows about single proteins, and keeps them with the checkpoints."""
 
-    def append(self, key: UnitKey, rows: dict[str, pa.RecordBatch]) -> None:
-        """Take rows of a unit, by name of their table."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tables for which workers are to make rows."""
+
+    def append(self, parts: list[tuple[UnitKey, dict[str, pa.RecordBatch]]]) -> None:
+        """Take rows as `Partial.tables` has them: of whole units."""
 
     def commit(self) -> Any:
         """Flush what was taken to the disk; what `resume` needs to know, JSON."""

@@ -56,6 +56,9 @@ class Entry(NamedTuple):
     encoded : EncodedProtein
     digest : int
         Of the whole protein; see `protein_digest`.
+    cluster : str or None
+    residue_numbers : sequence of str or None
+        Of the whole protein; see `Protein`.
     """
 
     number: int
@@ -65,6 +68,8 @@ class Entry(NamedTuple):
     n_residues: int
     encoded: EncodedProtein
     digest: int
+    cluster: str | None = None
+    residue_numbers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +318,17 @@ class PackPlanner:
             every_pair_known=self.every_pair_known,
         )
         digest = protein_digest(protein)
-        return Entry(number, protein.id, protein.source, tokens, n, encoded, digest)
+        return Entry(
+            number,
+            protein.id,
+            protein.source,
+            tokens,
+            n,
+            encoded,
+            digest,
+            protein.cluster,
+            protein.residue_numbers,
+        )
 
     def _notes(self, number: int, protein: Protein) -> Iterator[Remark]:
         n = self._n_residues(protein)

@@ -365,11 +365,13 @@ class HeadStatistics(HeadArrays):
 
         return tables.heads_table(self).to_pandas()
 
-    def save(self, folder: str | PathLike[str]) -> None:
-        """Write the result into a folder; see `provis_fast.storage.save`."""
+    def save(
+        self, folder: str | PathLike[str], per_protein: str | PathLike[str] | None = None
+    ) -> None:
+        """Write the result, and tables of its proteins, into a folder; see `storage.save`."""
         from provis_fast import storage
 
-        storage.save(self, folder)
+        storage.save(self, folder, per_protein)
 
     def __repr__(self) -> str:
         model = self.model.get("name", "unnamed model")

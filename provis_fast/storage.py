@@ -36,8 +36,9 @@ from 1 in all of them.
     ``interrupted``, those that are held in part); ``files`` (sha256 of the others); ``run``
     (everything that differs from one run to the next, a list of sessions: times, host, threads).
 
-``arcs.parquet``
-    Where arcs were asked for: each of them; see `provis_fast.arcs`.
+``per_protein/``
+    Where results of single proteins were asked for: tables of them, as Parquet data sets; see
+    `provis_fast.per_protein`. The manifest names them (``per_protein``), without digests.
 
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of format
 version 1, which had no failed.tsv and all of it in the manifest, are read as well.
@@ -51,8 +52,9 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -63,6 +65,7 @@ import numpy as np
 from provis_fast import checkpoint, failed_table
 from provis_fast.atomic import cannot_write, check_target, replaced_folder
 from provis_fast.errors import ResultError
+from provis_fast.per_protein import folders
 from provis_fast.reading import (
     FORMAT,
     FORMAT_VERSION,
@@ -80,13 +83,15 @@ from provis_fast.tables import blocks, column_names, columns, heads_table
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "manifest.json")
 """Files of a result, the manifest last."""
-ARCS = "arcs.parquet"
-"""The list of arcs (`provis_fast.arcs`), where one was asked for."""
-_PARTIAL_FILES = {*FILES, ARCS, *checkpoint.FILES}
+PER_PROTEIN = folders.NAME
+"""Folder of the tables of single proteins, where some were asked for."""
+_PARTIAL_FILES = {*FILES, *checkpoint.FILES}
 
 
 def save(
-    result: HeadStatistics, folder: str | PathLike[str], arcs: str | PathLike[str] | None = None
+    result: HeadStatistics,
+    folder: str | PathLike[str],
+    per_protein: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
 ) -> None:
     """Write a result into a folder, atomically.
 
@@ -98,21 +103,24 @@ def save(
     result : HeadStatistics
     folder : str or path
         New, empty, or holding an earlier result and nothing else.
-    arcs : str or path, optional
-        A file of arcs, of which a copy goes with the result. The manifest does not list it.
+    per_protein : str, path, or iterable of them, optional
+        Folders of tables of single proteins, which go with the result: as links to the same files
+        where the file system has them, else as copies. Several folders are those of shards.
 
     Raises
     ------
     ResultError
-        The folder holds other things or cannot be written, or the disk is full. What stood there
-        before still does.
+        The folder holds other things or cannot be written, or the disk is full; there are no tables
+        in a folder of `per_protein`, or they do not belong together. What stood there before still
+        does.
     """
     target = check_writable(folder)
+    if per_protein is None:
+        parts = []
+    else:
+        parts = [per_protein] if isinstance(per_protein, (str, PathLike)) else list(per_protein)
     with replaced_folder(target) as temporary:
-        _write(result, temporary)
-        if arcs is not None:
-            with open(arcs, "rb") as source:
-                _write_file(temporary / ARCS, iter(lambda: source.read(1 << 20), b""))
+        _write(result, temporary, parts)
 
 
 def save_beside_checkpoint(result: HeadStatistics, folder: Path) -> None:
@@ -135,7 +143,9 @@ def save_beside_checkpoint(result: HeadStatistics, folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _write(result: HeadStatistics, folder: Path) -> None:
+def _write(
+    result: HeadStatistics, folder: Path, per_protein: Sequence[str | PathLike[str]] = ()
+) -> None:
     """All files of a result, flushed to the disk, into a new folder."""
     contents = {
         "heads.csv": lambda: [_csv(result)],
@@ -145,6 +155,9 @@ def _write(result: HeadStatistics, folder: Path) -> None:
     }
     digests = {name: _write_file(folder / name, make()) for name, make in contents.items()}
     head = manifest(result) | {"files": digests, "run": result.run}
+    if per_protein:
+        folders.take_along(per_protein, folder / PER_PROTEIN)
+        head["per_protein"] = folders.tables(folder / PER_PROTEIN)
     _write_file(folder / "manifest.json", [_json(head)])
 
 
@@ -233,7 +246,9 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    others = sorted(name for name in entries if name not in (*FILES, ARCS))
+    others = sorted(name for name in entries if name not in (*FILES, PER_PROTEIN))
+    if PER_PROTEIN in entries:
+        others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]
     return others or ([] if is_result or not entries else ["files without manifest.json"])
 
 
@@ -254,13 +269,16 @@ def check_partial(folder: str | PathLike[str]) -> Path:
 
 
 def _foreign_in_partial(target: Path) -> list[str]:
-    return sorted({entry.name for entry in target.iterdir()} - _PARTIAL_FILES)
+    known = {*_PARTIAL_FILES, checkpoint.SPOOL}
+    return sorted({entry.name for entry in target.iterdir()} - known)
 
 
 def remove_partial(folder: Path) -> None:
     """Delete a `partial_folder` that is of no use any more."""
     for name in _PARTIAL_FILES:
         (folder / name).unlink(missing_ok=True)
+    if (folder / checkpoint.SPOOL).is_dir():
+        shutil.rmtree(folder / checkpoint.SPOOL)
     if folder.is_dir():
         folder.rmdir()
 

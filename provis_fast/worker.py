@@ -49,7 +49,7 @@ from provis_fast.threads import thread_count
 from provis_fast.units import Remark
 
 if TYPE_CHECKING:
-    from provis_fast.arcs import ArcWriter
+    from provis_fast.per_protein.rows import ProteinRows
 
 __all__ = ["Partial", "Worker", "WorkerSpec"]
 
@@ -78,6 +78,8 @@ class WorkerSpec:
     threads : int, optional
     spans : int
         How many spans to keep for a trace; see `provis_fast.stages`.
+    tables : tuple of str
+        Tables of single proteins that are wanted; see `Worker`.
     """
 
     origin: Origin
@@ -87,6 +89,7 @@ class WorkerSpec:
     planning: dict[str, Any]
     threads: int | None = None
     spans: int = 0
+    tables: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -95,6 +98,7 @@ class WorkerSpec:
         measures: Measures,
         planner: PackPlanner,
         threads: int | None = None,
+        tables: Sequence[str] = (),
     ) -> WorkerSpec:
         """The description of an analysis whose objects this process has.
 
@@ -124,7 +128,8 @@ class WorkerSpec:
         }
         device = str(model.device)
         spans = planner.stages.room
-        return cls(model.origin, model.digest, device, measures, planning, threads, spans)
+        wanted = tuple(tables)
+        return cls(model.origin, model.digest, device, measures, planning, threads, spans, wanted)
 
     def start(self) -> Worker:
         """Load the model and make a worker; use it as a context manager.
@@ -143,7 +148,7 @@ class WorkerSpec:
             )
         stages = Stages(f"worker {os.getpid()} on {platform.node()}", spans=self.spans)
         planner = PackPlanner(model, self.measures.properties, stages=stages, **self.planning)
-        return Worker(model, self.measures, planner, threads=self.threads)
+        return Worker(model, self.measures, planner, tables=self.tables, threads=self.threads)
 
 
 class _Failure(NamedTuple):
@@ -164,8 +169,8 @@ class Worker:
         Made the units; lays proteins side by side anew.
     result : HeadStatistics, optional
         Takes the totals. By default they are kept apart, and handed over by `take`.
-    arcs : ArcWriter, optional
-        Takes every arc, at once: what is in a file of arcs cannot be taken back.
+    tables : sequence of str
+        Make rows about single proteins for these of `provis_fast.per_protein.schemas.TABLES`.
     threads : int, optional
         Of the model and the kernels; default `torch.get_num_threads()`.
     """
@@ -177,13 +182,14 @@ class Worker:
         planner: PackPlanner,
         *,
         result: HeadStatistics | None = None,
-        arcs: ArcWriter | None = None,
+        tables: Sequence[str] = (),
         threads: int | None = None,
     ):
         self.model, self.measures, self.planner = model, measures, planner
         self.result = measures.empty() if result is None else result
         self._hands_over = result is None
-        self._arcs, self._threads = arcs, threads
+        self._tables, self._threads = tuple(tables), threads
+        self._rows = _row_maker(self._tables, measures)
         self._batch: BatchStatistics | None = None
         self._done = Told()
         self._stack = ExitStack()
@@ -308,6 +314,9 @@ class Worker:
                 )
             if batch.arcs is not None:
                 batch.arcs.check()
+            rows = None
+            if self._rows is not None:
+                rows = self._rows.of(batch, pack, self.model.tokens.n_prefix)
             timed = self.planner.stages.timed("statistics", unit=unit.name)
             with uninterrupted(), timed as span:  # all or nothing: counted once the unit is told
                 span.count(proteins=len(pack.entries))
@@ -315,11 +324,10 @@ class Worker:
                 batch.add_to(into, *pack.background, pack.n_residues)
                 unit.digests.extend(entry.digest for entry in pack.entries)
                 unit.tokens += pack.n_tokens
+                if rows is not None:
+                    unit.tables.append(rows)
                 if unit.apart is None:
                     self._done.add(unit)
-                if batch.arcs is not None:  # last: what is in the file cannot be taken back
-                    ids = [entry.id for entry in pack.entries]
-                    batch.arcs.write(self._arcs, ids, self.model.tokens.n_prefix)
         except (MemoryError, RuntimeError, IndexError) as error:
             if is_out_of_memory(error):
                 return _Failure(out_of_memory(error), memory=True)
@@ -336,7 +344,7 @@ class Worker:
     def _forward(self, pack: Pack, room: int | None) -> BatchStatistics:
         device = self.model.device
         arcs = None
-        if self._arcs is not None:
+        if "arcs" in self._tables:
             if room is None:
                 room = arc_room(self.measures, pack.n_residues, arc_lists.MAX_BYTES)
             arcs = ArcList(self.measures.layers, room, device)
@@ -350,6 +358,7 @@ class Worker:
             move_properties(pack.properties, device),
             device,
             arcs=arcs,
+            n_tokens=pack.n_tokens if "received" in self._tables else None,
         )
         try:
             self.model.module(**pack.inputs)
@@ -388,3 +397,11 @@ class Worker:
         if last:
             raise StopForward
         return output[None]  # [1, T, H, D]
+
+
+def _row_maker(tables: Sequence[str], measures: Measures) -> ProteinRows | None:
+    if not tables:
+        return None
+    from provis_fast.per_protein.rows import ProteinRows  # pyarrow is slow to load
+
+    return ProteinRows(tables, measures)

@@ -12,10 +12,11 @@ import torch
 import provis_fast as pf
 from provis_fast import arc_lists
 from provis_fast.accumulate import BatchStatistics
-from provis_fast.arcs import ArcWriter, read_arcs
+from provis_fast.arcs import read_arcs
 from provis_fast.cli import main
 from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ResultError
+from provis_fast.per_protein.rows import ProteinRows
 from provis_fast.worker import Worker
 
 LENGTHS = [40, 3, 90, 1, 60, 25]
@@ -46,7 +47,8 @@ def expected(bert):
 
 
 def keys(table):
-    columns = [table[name].to_pylist() for name in table.column_names[:5]]
+    named = ("protein", "layer", "head", "query", "key")
+    columns = [table[name].to_pylist() for name in named]
     return list(zip(*columns, strict=True))
 
 
@@ -158,17 +160,21 @@ def test_a_batch_that_is_run_again_is_listed_once(bert, expected, tmp_path, monk
     assert_lists(tmp_path / "arcs.parquet", expected, result)
 
 
-def test_no_memory_to_write_arcs_ends_the_analysis(bert, tmp_path, monkeypatch):
-    """Running the batch again would count it twice."""
+def test_no_memory_for_rows_runs_in_halves(bert, expected, tmp_path, monkeypatch):
+    """Nothing of a pack is added before its rows are there."""
+    make, calls = ProteinRows.of, []
 
-    def failing(*_):
-        raise MemoryError
+    def failing(self, batch, pack, n_prefix):
+        calls.append(len(pack.entries))
+        if len(pack.entries) > 2:
+            raise MemoryError
+        return make(self, batch, pack, n_prefix)
 
-    monkeypatch.setattr(ArcWriter, "write", failing)
+    monkeypatch.setattr(ProteinRows, "of", failing)
     proteins = analysis_cases.random_proteins(LENGTHS)
-    with pytest.raises(ResultError, match="not enough memory to write"):
-        pf.analyze(bert, proteins, arcs=tmp_path / "arcs.parquet")
-    assert not os.listdir(tmp_path)
+    result = pf.analyze(bert, proteins, batch_tokens=1000, arcs=tmp_path / "arcs.parquet")
+    assert calls[0] == len(LENGTHS) and max(calls[1:]) > 1 and result.analysed == len(LENGTHS)
+    assert_lists(tmp_path / "arcs.parquet", expected, result)
 
 
 def test_nothing_analysed_leaves_no_file(bert, tmp_path):
@@ -193,8 +199,8 @@ def test_command_line(folder, expected, tmp_path):
     out = tmp_path / "out"
     command = ["analyze", str(folder), str(fasta), "--device", "cpu", "--out", str(out)]
     assert main([*command, "--arcs"]) == 0
-    assert_lists(out / "arcs.parquet", expected, pf.load_result(out))
+    assert_lists(out, expected, pf.load_result(out))
     assert sorted(os.listdir(tmp_path)) == ["in.fasta", "out"]
     assert main([*command, "--overwrite"]) == 0  # without: the earlier list goes with its result
-    assert not (out / "arcs.parquet").exists()
+    assert not (out / "per_protein").exists()
     assert main([*command, "--overwrite", "--arcs", "--weighting", "attention"]) == 2

@@ -220,8 +220,6 @@ def test_bad_arguments(bert, tmp_path):
     proteins = analysis_cases.random_proteins([20])
     with pytest.raises(ArgumentError, match="checkpoint_seconds: expected a number of seconds"):
         pf.analyze(bert, proteins, checkpoint=tmp_path, checkpoint_seconds=-1)
-    with pytest.raises(ArgumentError, match="checkpoint: expected None where arcs are listed"):
-        pf.analyze(bert, proteins, checkpoint=tmp_path, arcs=tmp_path / "arcs.parquet")
 
 
 class CommandLine:
@@ -267,7 +265,7 @@ def test_the_command_line_goes_on(call, monkeypatch, capsys):
     assert status == 2 and "threshold: [0.3] there, [0.5] now" in said
     assert storage.load(call.partial, allow_partial=True).equals(partial)
     status, said = call("--arcs")
-    assert status == 2 and "holds the checkpoint of a run" in said
+    assert status == 2 and "tables of single proteins: none there, arcs, proteins now" in said
     status, said = call()
     assert status == 3 and "holds the result" not in said
     assert not call.partial.exists()
@@ -309,16 +307,16 @@ def test_overwrite_and_no_resume(call, monkeypatch):
     assert call("--overwrite")[0] == 3 and not call.partial.exists()
     assert storage.load(call.out).thresholds == (0.3,)
     assert call("--overwrite", "--arcs")[0] == 3
-    assert (call.out / storage.ARCS).exists() and not call.partial.exists()
+    assert (call.out / storage.PER_PROTEIN).exists() and not call.partial.exists()
 
 
 def test_a_result_that_cannot_be_written_keeps_its_checkpoint(call, monkeypatch, tmp_path):
     save = storage.save
 
-    def full(result, folder, arcs=None):
+    def full(result, folder, per_protein):
         if folder == call.out:
             raise ResultError(f"{folder}: cannot be written: the disk is full")
-        save(result, folder, arcs)
+        save(result, folder, per_protein)
 
     monkeypatch.setattr(storage, "save", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -139,17 +139,6 @@ def test_interruption_keeps_what_there_is(engine, fasta, tmp_path, capsys):
     assert not storage.load(tmp_path / "merged", allow_partial=True).complete
 
 
-def test_interruption_says_that_the_list_of_arcs_is_lost(engine, fasta, tmp_path, capsys):
-    engine.interrupt = True
-    out = tmp_path / "out"
-    assert main(["analyze", "esm", str(fasta), "--out", str(out), "--arcs"]) == 130
-    assert "marked incomplete, without their list of arcs" in capsys.readouterr().err
-    partial = tmp_path / "out.partial"
-    assert not (partial / storage.ARCS).exists()
-    notes = json.loads((partial / "manifest.json").read_text())["notes"]
-    assert sum("list of arcs" in note for note in notes) == 1
-
-
 def test_interruption_before_the_analysis(engine, fasta, tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from result_cases import random_result
 
 import provis_fast
 from provis_fast import storage
 from provis_fast.cli import main
+from provis_fast.spool import Spool
 
 
-def test_merge_says_that_lists_of_arcs_are_not_merged(tmp_path, capsys):
+def _tables(folder, shard):
+    """A folder of tables with a protein in each."""
+    schema = pa.schema([("record", pa.int64())])
+    spool = Spool(folder.with_suffix(".spool"), {"proteins": schema, "counts": schema})
+    batch = pa.record_batch([pa.array([shard[0]])], schema=schema)
+    spool.append((0, 1), {"proteins": batch, "counts": batch})
+    spool.finish(folder, shard)
+    spool.remove()
+    return folder
+
+
+def test_merge_takes_tables_along(tmp_path, capsys):
+    folders = [tmp_path / name for name in "123"]
+    for number, folder in enumerate(folders[:2], start=1):
+        tables = _tables(tmp_path / f"tables{number}", (number, 2))
+        random_result(number).save(folder, per_protein=tables)
+    random_result(3).save(folders[2])
+    merge = ["merge", *map(str, folders), "--out"]
+    assert main([*merge, str(tmp_path / "merged")]) == 0
+    printed = capsys.readouterr()
+    assert f"note: {folders[2]} has no tables of single proteins" in printed.err
+    assert "per_protein/" in printed.out
+    counts = pq.read_table(tmp_path / "merged" / "per_protein" / "counts").to_pydict()
+    assert counts["record"] == [1, 2]
+    assert json.loads((tmp_path / "merged" / "manifest.json").read_text())["per_protein"] == [
+        "counts",
+        "proteins",
+    ]
+    assert main([*merge, str(tmp_path / "without"), "--no-per-protein"]) == 0
+    assert "no tables" not in capsys.readouterr().err
+    assert not (tmp_path / "without" / "per_protein").exists()
+
+
+def test_merge_refuses_tables_of_the_same_name(tmp_path, capsys):
     folders = [tmp_path / name for name in "12"]
     for number, folder in enumerate(folders, start=1):
-        random_result(number).save(folder)
-    merge = ["merge", *map(str, folders), "--out"]
-    assert main([*merge, str(tmp_path / "without")]) == 0
-    assert storage.ARCS not in capsys.readouterr().err
-    (folders[1] / storage.ARCS).write_bytes(b"")
-    assert main([*merge, str(tmp_path / "merged")]) == 0
-    assert f"note: {storage.ARCS} of the results is not merged" in capsys.readouterr().err
-    assert not (tmp_path / "merged" / storage.ARCS).exists()
+        tables = _tables(tmp_path / f"tables{number}", (1, 1))
+        random_result(number).save(folder, per_protein=tables)
+    merge = ["merge", *map(str, folders), "--out", str(tmp_path / "merged")]
+    assert main(merge) == 2
+    message = capsys.readouterr().err
+    assert "is the same part of that table" in message and "--no-per-protein" in message
+    assert not (tmp_path / "merged").exists()
+    assert main([*merge, "--no-per-protein"]) == 0
 
 
 def test_doctor_checks_what_the_environment_names(capsys, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from result_cases import empty_result, random_result
 
 from provis_fast import storage
-from provis_fast.arcs import ArcWriter, read_arcs
+from provis_fast.arcs import read_arcs
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.merging import merge
 from provis_fast.statistics import HeadStatistics, PropertySpec
@@ -289,55 +289,11 @@ def test_tuples_in_options_survive(tmp_path):
     assert merge([storage.load(tmp_path / "out"), result]).read == 0
 
 
-def _write_arcs(path, n=5):
-    with ArcWriter(path) as writer:
-        writer.write(
-            ["p", "q"],
-            sequence=np.array([1, 0, 0, 1, 0])[:n],
-            layer=np.array([0, 2, 0, 0, 0])[:n],
-            head=np.array([1, 0, 3, 1, 3])[:n],
-            query=np.array([4, 0, 9, 2, 8])[:n],
-            key=np.array([0, 1, 7, 3, 7])[:n],
-            weight=np.array([0.5, 0.25, 0.75, 1.0, 0.3])[:n],
-        )
-        writer.write([], *[np.zeros(0, np.int64)] * 5, np.zeros(0))
-
-
-def test_arcs_are_sorted_and_counted_from_one(tmp_path):
-    _write_arcs(tmp_path / "arcs.parquet")
-    table = read_arcs(tmp_path / "arcs.parquet")
-    assert read_arcs(tmp_path).equals(table)
-    with pytest.raises(ResultError, match=r"no arcs\.parquet in this folder"):
-        read_arcs(tmp_path.parent)
-    assert table.column_names == ["protein", "layer", "head", "query", "key", "weight"]
-    rows = [tuple(row.values())[:5] for row in table.to_pylist()]
-    assert rows == [
-        ("p", 1, 4, 9, 8), ("p", 1, 4, 10, 8), ("p", 3, 1, 1, 2),
-        ("q", 1, 2, 3, 4), ("q", 1, 2, 5, 1),
-    ]  # fmt: skip
-    _write_arcs(tmp_path / "again.parquet")
-    first, second = ((tmp_path / n).read_bytes() for n in ("arcs.parquet", "again.parquet"))
-    assert first == second and len(os.listdir(tmp_path)) == 2
-
-
-def test_arc_files_appear_whole_or_not_at_all(tmp_path):
-    with pytest.raises(ArgumentError, match="sequence: expected indices below 1"):
-        with ArcWriter(tmp_path / "arcs.parquet") as writer:
-            writer.write(["p"], [1], [0], [0], [0], [0], [0.5])
-    with pytest.raises(ArgumentError, match="key: expected integers from 0"):
-        with ArcWriter(tmp_path / "arcs.parquet") as writer:
-            writer.write(["p"], [0], [0], [0], [0], [-1], [0.5])
-    assert os.listdir(tmp_path) == []
-    with pytest.raises(ResultError, match="cannot be written"):
-        (tmp_path / "file").write_text("")
-        ArcWriter(tmp_path / "file" / "arcs.parquet")
-
-
 def test_other_parquet_files_are_no_arc_files(saved):
     _, folder = saved
     with pytest.raises(
-        ResultError, match=r"expected provis_fast\.arcs version 1, got provis_fast\.heads"
+        ResultError, match=r"expected provis_fast\.arcs version 2, got provis_fast\.heads"
     ):
         read_arcs(folder / "heads.parquet")
-    with pytest.raises(ResultError, match="cannot be read as an arc file"):
+    with pytest.raises(ResultError, match="cannot be read as a list of arcs"):
         read_arcs(folder / "heads.csv")

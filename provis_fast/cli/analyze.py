@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provis_fast import checkpoint, storage
-from provis_fast.atomic import cannot_write
 from provis_fast.cli import INTERRUPTED, json_log, output
 from provis_fast.cli.json_log import JsonLog
 from provis_fast.cli.progress import ProgressReport, clock
@@ -20,6 +17,7 @@ from provis_fast.cli.reading_options import reading_options
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.events import Event
 from provis_fast.identity import differences, fingerprint
+from provis_fast.per_protein import folders
 from provis_fast.statistics import HeadStatistics
 
 if TYPE_CHECKING:
@@ -53,41 +51,50 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
         raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")
     proteins = load_proteins(inputs, **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
-    with _room_for_arcs(target, arguments) as arcs:
-        device, devices = _devices(arguments)
-        model = load(arguments, device)
-        given = (model, proteins, properties, arguments.threshold)
-        options = {
-            "layers": arguments.layers,
-            "weighting": arguments.weighting,
-            "max_length": arguments.max_length,
-            "min_arcs": arguments.min_arcs,
-            "compat": arguments.compat,
-            "background": background,
-            "entropy": arguments.entropy,
-            "batch_tokens": arguments.batch_tokens,
-            "shard": arguments.shard,
-            "devices": devices,
-        }
-        settings = {k: v for k, v in reading.items() if v is not None}
-        if arguments.revision is not None:
-            settings["revision"] = arguments.revision
-        if not arguments.overwrite and (target / "manifest.json").exists():
-            from provis_fast.engine import describe
+    per_protein = tuple(dict.fromkeys((*arguments.per_protein, *["arcs"] * arguments.arcs)))
+    if "arcs" in per_protein and arguments.weighting == "attention":
+        raise ArgumentError(
+            "--per-protein arcs: expected with --weighting arcs or both, got attention, which "
+            "knows no arcs"
+        )
+    device, devices = _devices(arguments)
+    model = load(arguments, device)
+    given = (model, proteins, properties, arguments.threshold)
+    options = {
+        "layers": arguments.layers,
+        "weighting": arguments.weighting,
+        "max_length": arguments.max_length,
+        "min_arcs": arguments.min_arcs,
+        "compat": arguments.compat,
+        "background": background,
+        "entropy": arguments.entropy,
+        "batch_tokens": arguments.batch_tokens,
+        "shard": arguments.shard,
+        "devices": devices,
+    }
+    settings = {k: v for k, v in reading.items() if v is not None}
+    if arguments.revision is not None:
+        settings["revision"] = arguments.revision
+    if not arguments.overwrite and (target / "manifest.json").exists():
+        from provis_fast.engine import describe
 
-            wanted = describe(*given, **options)
-            _add_settings(wanted, settings)
-            return _show_earlier(target, wanted)
-        given_as = ("threads", "engine", "workers", "readers", "profile")
-        options |= {name: getattr(arguments, name) for name in given_as}
-        options |= {"arcs": arcs, "log": log}
-        if arcs is None:
-            options |= {"checkpoint": partial, "checkpoint_seconds": arguments.checkpoint_seconds}
-        elif (partial / checkpoint.FILE).exists():
-            _give_up_checkpoint(partial, anew)
-        result, interrupted = _go_on(given, options, arguments)
-        _add_settings(result, settings)
-        return finish(result, target, interrupted, arguments.overwrite, arcs)
+        wanted = describe(*given, **options)
+        _add_settings(wanted, settings)
+        return _show_earlier(target, wanted, per_protein)
+    given_as = ("threads", "engine", "workers", "readers", "profile")
+    options |= {name: getattr(arguments, name) for name in given_as}
+    options |= {
+        "log": log,
+        "checkpoint": partial,
+        "checkpoint_seconds": arguments.checkpoint_seconds,
+    }
+    tables = []
+    if per_protein:  # on their way into the result they stand beside their rows
+        tables = [partial / checkpoint.SPOOL / storage.PER_PROTEIN]
+        options |= {"per_protein": per_protein, "per_protein_folder": tables[0]}
+    result, interrupted = _go_on(given, options, arguments)
+    _add_settings(result, settings)
+    return finish(result, target, interrupted, arguments.overwrite, tables)
 
 
 def _devices(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...] | None]:
@@ -117,7 +124,7 @@ def _go_on(
         return analyse(*given, resume=False, **options)
 
 
-def _show_earlier(target: Path, wanted: HeadStatistics) -> int:
+def _show_earlier(target: Path, wanted: HeadStatistics, per_protein: Sequence[str]) -> int:
     """Show a result that stands in the folder already, if it is that of this very run.
 
     Raises
@@ -126,7 +133,9 @@ def _show_earlier(target: Path, wanted: HeadStatistics) -> int:
         It is another run's; the message lists what differs.
     """
     earlier = storage.load(target, allow_partial=True)
-    if lines := differences(fingerprint(earlier), fingerprint(wanted), "there", "now"):
+    there = folders.tables(target / storage.PER_PROTEIN)
+    now = folders.all_tables(per_protein)
+    if lines := differences(fingerprint(earlier, there), fingerprint(wanted, now), "there", "now"):
         raise ResultError(
             f"--out: {target} holds an earlier result, of another run, which differs in\n"
             + "\n".join(lines)
@@ -148,40 +157,6 @@ def _remove(partial: Path) -> None:
         storage.remove_partial(partial)
     except OSError as error:
         output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
-
-
-def _give_up_checkpoint(partial: Path, anew: bool) -> None:
-    """An analysis that lists arcs cannot go on from a checkpoint."""
-    if not anew:
-        raise ResultError(
-            f"--arcs: {partial} holds the checkpoint of a run, from which one that lists arcs "
-            "cannot go on; start anew with --no-resume, or finish that run without --arcs"
-        )
-    checkpoint.Checkpoints(partial).remove()
-
-
-_NO_ARCS = (
-    "the list of arcs that --arcs asked for is not kept: the analysis was interrupted, and the "
-    "list is written whole or not at all"
-)
-
-
-@contextmanager
-def _room_for_arcs(target: Path, arguments: argparse.Namespace) -> Iterator[Path | None]:
-    """Where the arcs are collected, beside the result, which takes a copy; None without --arcs."""
-    if not arguments.arcs:
-        yield None
-        return
-    if arguments.weighting == "attention":
-        raise ArgumentError(
-            "--arcs: expected with --weighting arcs or both, got attention, which knows no arcs"
-        )
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    with folder as name:
-        yield Path(name) / storage.ARCS
 
 
 def _properties(arguments: argparse.Namespace) -> list[Any]:
@@ -269,24 +244,20 @@ def finish(
     target: Path,
     interrupted: bool,
     overwrite: bool,
-    arcs: Path | None = None,
+    per_protein: Sequence[Path] = (),
 ) -> int:
     """Save and show a result; an interrupted one beside its place. Returns the exit status."""
     partial = storage.partial_folder(target)
     if interrupted:
-        lost = ""
-        if arcs is not None:  # the file of arcs appears with the last of them
-            result.note(_NO_ARCS)
-            lost = ", without their list of arcs"
         output.save_partial(result, partial)
         output.explain(result, partial)
         more = "; the same command goes on" if (partial / checkpoint.FILE).exists() else ""
         output.tell(
             f"provis-fast: interrupted after {result.analysed:,} proteins; they are kept in "
-            f"{partial}, marked incomplete{lost}{more}"
+            f"{partial}, marked incomplete{more}"
         )
         return INTERRUPTED
-    output.save(result, target, overwrite, arcs)
+    output.save(result, target, overwrite, per_protein)
     _remove(partial)
     output.explain(result, target)
     output.show(result, target)

@@ -77,6 +77,17 @@ def layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
+def tables(text: str) -> tuple[str, ...]:
+    """Tables of single proteins, separated by commas."""
+    found = tuple(part.strip() for part in text.split(","))
+    known = ("counts", "received", "arcs")  # `provis_fast.per_protein.schemas.REQUESTABLE`
+    if unknown := [name for name in found if name not in known]:
+        raise argparse.ArgumentTypeError(
+            f"expected some of {', '.join(known)}, separated by commas, got {unknown[0]!r}"
+        )
+    return found
+
+
 def names(text: str) -> tuple[str, ...]:
     """Names separated by commas."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -256,11 +267,14 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         "--entropy", action="store_true", help="also measure the entropy of the rows of attention"
     )
     what.add_argument(
-        "--arcs",
-        action="store_true",
-        help="also list every arc, of the least threshold, in DIR/arcs.parquet (not of an "
-        "interrupted analysis)",
+        "--per-protein",
+        type=tables,
+        default=(),
+        metavar="TABLE[,...]",
+        help="also keep tables of every single protein in DIR/per_protein: counts; received, the "
+        "attention that each residue receives; arcs, all of the least threshold",
     )
+    what.add_argument("--arcs", action="store_true", help="the same as --per-protein arcs")
     what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
     what.add_argument(
         "--min-arcs",
@@ -451,7 +465,7 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
         "merge",
         help="pool results of one analysis over different proteins",
         description="Pool results of one analysis over different proteins, exactly.",
-        epilog="Lists of arcs (analyze --arcs) are not merged: they stay with their results.",
+        epilog="Tables of single proteins (analyze --per-protein) of shards go along.",
     )
     merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
     _add_out(merge)
@@ -464,6 +478,11 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
         "--allow-overlap",
         action="store_true",
         help="also take results that hold the same proteins, which then count twice",
+    )
+    merge.add_argument(
+        "--no-per-protein",
+        action="store_true",
+        help="leave tables of single proteins where they are",
     )
 
 

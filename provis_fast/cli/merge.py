@@ -31,9 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
     except ResultError as error:
         named = (f"  result {n}: {path}" for n, path in enumerate(arguments.results, start=1))
         raise ResultError("\n".join([str(error), "where", *named])) from error
-    output.save(pooled, target, arguments.overwrite)
+    tables = [Path(folder) / storage.PER_PROTEIN for folder in folders]
+    kept = [] if arguments.no_per_protein else [place for place in tables if place.is_dir()]
+    output.save(pooled, target, arguments.overwrite, kept)
     output.explain(pooled, target)
-    if any((Path(folder) / storage.ARCS).exists() for folder in folders):
-        output.tell(f"note: {storage.ARCS} of the results is not merged: it stays where it is")
+    for given, place in zip(arguments.results, tables, strict=True):
+        if kept and place not in kept:
+            output.tell(f"note: {given} has no tables of single proteins; the others' go along")
     output.show(pooled, target)
     return OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -57,9 +57,9 @@ def partial_target(folder: str, overwrite: bool) -> Path:
 
 
 def save(
-    result: HeadStatistics, folder: Path, overwrite: bool = False, arcs: Path | None = None
+    result: HeadStatistics, folder: Path, overwrite: bool = False, per_protein: Sequence[Path] = ()
 ) -> None:
-    """Save a result; where that fails, try the system's temporary folder before giving up.
+    """Save a result and its tables; where that fails, try the system's temporary folder instead.
 
     Without `overwrite` a result that has come to stand in `folder` meanwhile is left alone.
 
@@ -72,7 +72,7 @@ def save(
     def save_in(place: Path) -> None:
         if not overwrite and (place / "manifest.json").exists():
             raise ResultError(f"{place}: another result has been written there meanwhile")
-        storage.save(result, place, arcs)
+        storage.save(result, place, per_protein)
 
     save_or_rescue(save_in, folder, "result")
 
@@ -125,7 +125,8 @@ def show(result: HeadStatistics, folder: Path, rows: int = 5) -> None:
         shard = result.shard
         held = "some shards" if shard is None else f"shard {_listed(shard.parts)} of {shard.of}"
         lines.append(f"Incomplete: {held} of the input; merge pools them when all are there")
-    names = [*storage.FILES, *([storage.ARCS] if (folder / storage.ARCS).exists() else [])]
+    has_tables = (folder / storage.PER_PROTEIN).exists()
+    names = [*storage.FILES, *[f"{storage.PER_PROTEIN}/"] * has_tables]
     lines.append(f"Files: {folder}/ ({', '.join(names)})")
     say("\n".join(lines), folder)
 

@@ -120,7 +120,7 @@ class Workers(NamedTuple):
         from provis_fast.worker import WorkerSpec
 
         threads = self.threads(threads, run.model)
-        spec = WorkerSpec.of(run.model, run.measures, run.planner, threads)
+        spec = WorkerSpec.of(run.model, run.measures, run.planner, threads, run.tables)
         _tell_memory(self, run.model)
         found = partials(self, spec, run.planner.units, run.blocks(), run.done, run.shard)
         with closing(found):
