@@ -52,6 +52,10 @@ _LIMITS = {
 }
 
 
+#: How many times as fast as the slowest a stage is to be left out of what is said.
+_NEXT_TO_NONE = 500
+
+
 class Lane(NamedTuple):
     """What works by itself.
 
@@ -356,14 +360,16 @@ class Timed:
 
 
 def in_words(rates: Mapping[str, float], limit: str | None) -> str:
-    """Rates and the limit as a line of text.
+    """Rates and the limit as a line of text; stages that take next to no time are left out.
 
     >>> in_words({"read": 12000.4, "forward": 41.31, "statistics": 900}, "forward")
     'read 12,000 proteins/s, forward 41.3, statistics 900: the forward pass limits the run'
     """
+    slowest = min(rates.values(), default=0.0)
     shown = [
         f"{stage} {rate:,.0f}" if rate >= 100 else f"{stage} {rate:.3g}"
         for stage, rate in rates.items()
+        if rate <= _NEXT_TO_NONE * slowest
     ]
     if not shown:
         return ""

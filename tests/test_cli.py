@@ -19,6 +19,7 @@ from test_cli_progress import FullDisk
 from provis_fast import storage
 from provis_fast.cli import arguments, main
 from provis_fast.errors import InputError
+from provis_fast.events import Progress
 from provis_fast.record_log import Remark
 
 
@@ -40,7 +41,7 @@ def engine(monkeypatch):
 
     def analyze(model, proteins, properties, threshold, **options):
         state.calls.append((model, proteins, properties, threshold, options))
-        options["progress"](1, 100, 2)
+        options["events"](Progress(1, 100, 2, 1.0))
         if state.error is not None:
             raise state.error
         if state.interrupt:
