@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from provis_fast.proteins.prepared_manifest import (
 from provis_fast.proteins.prepared_parts import proteins_of
 from provis_fast.proteins.record import Protein, SetAside
 
+#: Proteins made at a time.
+_AT_A_TIME = 32
 #: Columns of the list of records that were set aside.
 SET_ASIDE_COLUMNS = ("record", "id", "status", "file", "line", "reason")
 
@@ -130,20 +132,27 @@ def _part(
         with damage_told(place):
             reader = pa.ipc.open_file(mapped)
         for index in range(reader.num_record_batches):
-            try:
-                with damage_told(place):
-                    batch = reader.get_batch(index)
-                    batch.validate(full=True)
-                    proteins = list(proteins_of(batch, contacts))  # views of what is mapped
-            except InputError as error:
-                raise InputError(error.reason, place) from error
-            rows += len(proteins)
-            yield from proteins
+            with damage_told(place):
+                batch = reader.get_batch(index)
+                batch.validate(full=True)
+            found = proteins_of(batch, contacts)
+            while some := _next_few(found, place):
+                rows += len(some)
+                yield from some
     if rows != part.records:
         raise InputError(
             f"expected {part.records:,} proteins, as the manifest says, got {rows:,}; {RESTORE}",
             place,
         )
+
+
+def _next_few(proteins: Iterator[tuple[int, Protein]], place: Path) -> list[tuple[int, Protein]]:
+    """A few at a time: more at once would keep Python's collector of garbage busy."""
+    try:
+        with damage_told(place):
+            return list(islice(proteins, _AT_A_TIME))
+    except InputError as error:
+        raise InputError(error.reason, place) from error
 
 
 def _in_order(
