@@ -156,3 +156,18 @@ def test_positions_need_not_be_contiguous_in_memory():
             encode_protein([Contact(atom=atom)], p, 80, slice(0, None)) for p in (whole, copied)
         )
         np.testing.assert_array_equal(one.pairs[0], other.pairs[0])
+
+
+def test_a_subclass_with_rows_of_its_own_is_asked_for_them():
+    class Far(Contact):
+        def rows(self, protein):
+            near = super().rows(protein)
+            return lambda begin, end: (
+                near(begin, end)[1] & ~near(begin, end)[0],
+                near(begin, end)[1],
+            )
+
+    protein = protein_of(walk(np.random.default_rng(0), 40))
+    near, far = (encode_protein([p], protein, 40, slice(0, None)) for p in (Contact(), Far()))
+    assert near.numerators + far.numerators == near.denominators
+    assert far.numerators > near.numerators > 0

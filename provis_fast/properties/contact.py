@@ -81,6 +81,8 @@ class Contact(PairProperty):
 
     def pack(self, protein: Protein, layout: PairLayout) -> PackedPairs:
         """Bitmaps for the kernels, and the background, by neighbour search in compiled code."""
+        if type(self).rows is not Contact.rows:  # a subclass with contacts of its own
+            return super().pack(protein, layout)
         if (listed := listed_rows(self, protein)) is not None:
             return pack_rows(listed, layout)
         position = np.ascontiguousarray(self._position(protein), dtype=np.float32)
