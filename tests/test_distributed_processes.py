@@ -202,7 +202,6 @@ def test_a_model_of_unknown_origin_is_refused(bert, proteins):
         ({"devices": "auto"}, "devices: expected names"),
         ({"engine": "serial", "workers": 2}, 'engine: "serial" is one worker'),
         ({"engine": "ray", "devices": ["cuda:0", "cuda:1"]}, "devices: expected one kind"),
-        ({"workers": 2, "arcs": "arcs.parquet"}, "arcs: expected only with engine"),
     ],
 )
 def test_bad_arguments_are_refused(bert, proteins, options, message):

@@ -106,10 +106,10 @@ def _devices(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...] | None
     return "cpu", names
 
 
-def _add_settings(result: HeadStatistics, settings: dict[str, str]) -> None:
+def _add_settings(result: HeadStatistics, settings: dict[str, Any]) -> None:
     """What the command line knows of how proteins and model were read."""
     for name, value in settings.items():
-        result.settings[name] = (value,)
+        result.settings[name] = (str(value),)
 
 
 def _go_on(
