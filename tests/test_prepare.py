@@ -345,6 +345,18 @@ def test_targets_and_arguments(corpus, tmp_path):
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
 
 
+def test_inputs_from_a_list(tmp_path, capsys):
+    (tmp_path / "a.fasta").write_text(">a\nACDE\n")
+    (tmp_path / "b.fasta").write_text(">b\nMKV\n")
+    (tmp_path / "list.txt").write_text("b.fasta\n")
+    command = ["prepare", "--out", str(tmp_path / "set")]
+    given = [str(tmp_path / "a.fasta"), "--inputs-from", str(tmp_path / "list.txt")]
+    assert main([*command, *given]) == 0
+    assert [protein.id for protein in pf.load_proteins(tmp_path / "set")] == ["a", "b"]
+    assert main(["prepare", "--out", str(tmp_path / "none")]) == 2
+    assert "INPUT: expected a file or folder" in capsys.readouterr().err
+
+
 def test_command_line(corpus, tmp_path, capsys):
     out = str(tmp_path / "set")
     assert main(["prepare", str(corpus), "--out", out, "--contact-cutoff", "9"]) == 3

@@ -76,10 +76,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=(),
         metavar="TABLE[,...]",
         help="also keep tables of every single protein in DIR/per_protein: counts; received, the "
-        "attention that each residue receives; arcs, all of the least threshold",
+        "attention that each residue receives; arcs, every "
+        "arc of the least threshold (not with --weighting attention)",
     )
     what.add_argument("--arcs", action="store_true", help="the same as --per-protein arcs")
-    what.add_argument("--layers", type=layers, metavar="1-3,6", help="default: all")
+    what.add_argument(
+        "--layers", type=layers, metavar="1-3,6", help="layers to analyse, from 1 (default: all)"
+    )
     what.add_argument(
         "--min-arcs",
         type=not_negative,
@@ -140,8 +143,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=interval,
         default=60.0,
         metavar="S",
-        help="how often the state is kept in DIR.partial; 0: after every pass (default: 60; never "
-        "with --arcs)",
+        help="how often the state is kept in DIR.partial; 0: after every pass (default: 60)",
     )
     running.add_argument(
         "--no-resume",

@@ -56,22 +56,28 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
     merge = commands.add_parser(
         "merge",
         help="pool results of one analysis over different proteins",
-        description="Pool results of one analysis over different proteins, exactly.",
-        epilog="Tables of single proteins (analyze --per-protein) of shards go along.",
+        description="Pool results of one analysis over different proteins, exactly. All shards of "
+        "an input (analyze --shard) give the result of the whole, tables of single proteins "
+        "(analyze --per-protein) included.",
+        epilog="Exit status: 0 merged; 2 bad usage, results that do not belong together (the "
+        "message says where they differ), or a result that could not be written.",
     )
-    merge.add_argument("results", metavar="DIR", nargs="+", help="folders that analyze wrote")
-    add_out(merge)
     merge.add_argument(
+        "results", metavar="RESULT", nargs="+", help="folders that analyze or merge wrote"
+    )
+    add_out(merge)
+    taken = merge.add_argument_group("what is taken")
+    taken.add_argument(
         "--allow-partial",
         action="store_true",
-        help="also take results of interrupted analyses, and shards without the others",
+        help="also results of interrupted analyses, and shards without the others",
     )
-    merge.add_argument(
+    taken.add_argument(
         "--allow-overlap",
         action="store_true",
-        help="also take results that hold the same proteins, which then count twice",
+        help="also results that hold the same proteins, which then count twice (never shards)",
     )
-    merge.add_argument(
+    taken.add_argument(
         "--no-per-protein",
         action="store_true",
         help="leave tables of single proteins where they are",

@@ -14,7 +14,10 @@ INPUTS = (
 
 
 def add_out(
-    command: argparse.ArgumentParser, default: str | None = None, replaced: bool = True
+    command: argparse.ArgumentParser,
+    default: str | None = None,
+    replaced: bool = True,
+    what: str = "result",
 ) -> None:
     """--out and --overwrite; `replaced`: whether what stands in the default folder always is."""
     command.add_argument(
@@ -23,20 +26,27 @@ def add_out(
         required=default is None,
         default=default,
         metavar="DIR",
-        help="folder for the result" + (f" (default: {default})" if default else ""),
+        help=f"folder for the {what}" + (f" (default: {default})" if default else ""),
     )
     command.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace an earlier result in DIR"
+        help=f"replace an earlier {what} in DIR"
         + (f" (always done in {default})" if default and replaced else ""),
     )
 
 
 def add_contact(contact: argparse._ArgumentGroup) -> None:
     """Options that define a contact."""
-    contact.add_argument("--contact-atom", choices=("CA", "CB"), help="default: CA")
-    contact.add_argument("--contact-cutoff", type=distance, metavar="ANGSTROM", help="default: 8")
+    contact.add_argument(
+        "--contact-atom", choices=("CA", "CB"), help="atom whose distance counts (default: CA)"
+    )
+    contact.add_argument(
+        "--contact-cutoff",
+        type=distance,
+        metavar="ANGSTROM",
+        help="closer residues are in contact (default: 8)",
+    )
     contact.add_argument(
         "--contact-separation",
         type=not_negative,
@@ -52,7 +62,8 @@ def add_reading(reading: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="also the inputs that FILE names, one a line, relative to its folder; as @FILE",
+        help="also the inputs that FILE names, one a line, relative to its folder (as @FILE); may "
+        "be given several times",
     )
     reading.add_argument(
         "--a3m-rows",
@@ -63,12 +74,14 @@ def add_reading(reading: argparse._ArgumentGroup) -> None:
         "--unique",
         choices=("auto", "sequence", "none"),
         default="auto",
-        help="skip identical sequences within an entry: auto does so for structures",
+        help="skip identical sequences within a file: auto: of structures alone (default); "
+        "sequence: of every format; none: keep all",
     )
     reading.add_argument(
         "--format",
         metavar="NAME",
-        help="default: told by the name of each file",
+        help="read the inputs as this format (default: told by the name of each file, or by how it "
+        "begins)",
     )
     reading.add_argument(
         "--site-label",
@@ -79,8 +92,8 @@ def add_reading(reading: argparse._ArgumentGroup) -> None:
         "--plddt",
         choices=("auto", "b_factor", "none"),
         default="auto",
-        help="which structures are predicted ones: auto: those that say so; b_factor: all but "
-        "experimental ones",
+        help="which structures are predicted ones: auto: those that say so (default); b_factor: "
+        "all but experimental ones; none: none",
     )
     reading.add_argument(
         "--min-plddt",
@@ -108,14 +121,18 @@ def add_running(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="cpu, cuda, cuda:N, or auto: the CPU (default); several GPUs: cuda:0,cuda:1",
     )
     running.add_argument(
-        "--dtype", default="float32", help="auto: the checkpoint's (default: float32)"
+        "--dtype",
+        default="float32",
+        metavar="NAME",
+        help="float32, bfloat16, float16, float64, or auto: the checkpoint's (default: float32)",
     )
-    running.add_argument("--revision", help="revision of a model on the hub")
+    running.add_argument("--revision", metavar="NAME", help="revision of a model on the hub")
     running.add_argument(
         "--threads",
         type=threads,
         metavar="N",
-        help="default: as torch chooses; of each of several workers: its share of the cores",
+        help="threads of the model and the kernels (default: as torch chooses; of each of several "
+        "workers: its share of the cores)",
     )
     running.add_argument(
         "--batch-tokens",
