@@ -56,7 +56,7 @@ from pathlib import Path
 from typing import Any
 
 from provis_fast import checkpoint, failed_table
-from provis_fast.atomic import cannot_write, check_target, replaced_folder
+from provis_fast.atomic import cannot_write, check_target, flushed_file, replaced_folder
 from provis_fast.errors import ResultError
 from provis_fast.per_protein import folders
 from provis_fast.reading import (
@@ -159,12 +159,10 @@ def _write(
 def _write_file(path: Path, content: Iterable[bytes]) -> str:
     """Write and flush a file; its SHA-256, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "wb") as stream:
+    with flushed_file(path) as stream:
         for part in content:
             digest.update(part)
             stream.write(part)
-        stream.flush()
-        os.fsync(stream.fileno())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from test_proteins_proteinnet import record_text
 from test_proteins_tape import site_record, write_lmdb
 
 import provis_fast as pf
-from provis_fast import storage
+from provis_fast import failed_table, storage
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, InputError, ResultError
 from provis_fast.properties import REGISTRY
@@ -252,7 +252,7 @@ def test_what_was_set_aside_is_told_in_a_file(tmp_path):
     )
     pf.prepare(tmp_path / "a.csv", tmp_path / "set")
     text = (tmp_path / "set" / "failed.tsv").read_text().splitlines()
-    assert len(text) == 2 and text[0].split("\t") == list(prepared.SET_ASIDE_COLUMNS)
+    assert len(text) == 2 and text[0].split("\t") == list(failed_table.COLUMNS)
     (aside,) = prepared.set_aside(tmp_path / "set")
     assert (aside.id, aside.line, aside.source) == (odd, 2, "a.csv")
 
