@@ -38,7 +38,7 @@ from provis_fast.engine import CPU_BATCH_TOKENS
 from provis_fast.plan import PackPlanner
 from provis_fast.threads import thread_count
 from provis_fast.units import Shard
-from provis_fast.worker import WorkerSpec
+from provis_fast.worker_spec import WorkerSpec
 
 PROPERTIES = ("amino_acid", "hydrophobicity", "separation")
 PLAIN = "plain processes, a shard each"

@@ -14,16 +14,15 @@ import argparse
 import json
 import logging
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import machine
 import numpy as np
 
 import provis_fast as pf
+from provis_fast.benchmark import interleaved
 from provis_fast.properties import resolve
 from provis_fast.proteins import Protein, bundled
 
@@ -55,19 +54,6 @@ def read(source: object, names: tuple[str, ...]) -> tuple[int, int]:
     return proteins, residues
 
 
-def medians(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for work in works.values():
-        work()  # files into the page cache, modules loaded
-    for _ in range(repeats):
-        for name, work in works.items():
-            begin = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
 def size(path: Path) -> int:
     """Bytes of a file, or of all files of a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
@@ -87,8 +73,10 @@ def compare(
         "prepared": folder / f"{name}.plain",
         "compressed": folder / f"{name}.compressed",
     }
-    whole = medians({key: lambda p=path: read(p, names) for key, path in inputs.items()}, repeats)
-    bare = medians({key: lambda p=path: read(p, ()) for key, path in inputs.items()}, repeats)
+    labelled = {key: lambda p=path: read(p, names) for key, path in inputs.items()}
+    whole = interleaved(labelled, seconds=0, least=repeats)
+    alone = {key: lambda p=path: read(p, ()) for key, path in inputs.items()}
+    bare = interleaved(alone, seconds=0, least=repeats)
     row = {
         "input": name,
         "proteins": plain.kept,

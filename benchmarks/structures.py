@@ -40,6 +40,7 @@ import numpy as np
 from Bio.PDB.MMCIFParser import FastMMCIFParser, MMCIFParser
 from scipy.spatial import cKDTree
 
+from provis_fast.benchmark import interleaved
 from provis_fast.properties import Contact, encode_protein
 from provis_fast.properties.pairs import pack_rows
 from provis_fast.proteins import Protein, load_proteins
@@ -58,13 +59,8 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[st
             print(f"  {name} cannot: {type(error).__name__}: {error}")
         else:
             able[name] = run
-    taken: dict[str, list[float]] = {name: [] for name in able}
-    for _ in range(rounds):
-        for name, run in able.items():
-            begin = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - begin)
-    return {name: float(np.median(times)) * 1e3 for name, times in taken.items()}
+    found = interleaved(able, seconds=0, least=rounds)
+    return {name: seconds * 1e3 for name, seconds in found.items()}
 
 
 def chain(n: int) -> Protein:

@@ -27,8 +27,9 @@ from provis_fast.events import Checkpointed
 from provis_fast.identity import fingerprint
 from provis_fast.interruptions import uninterrupted
 from provis_fast.models import Model
-from provis_fast.partials import Tables
-from provis_fast.plan import PackPlanner, Prepared
+from provis_fast.packs import Prepared
+from provis_fast.partials import Partial, Tables
+from provis_fast.plan import PackPlanner
 from provis_fast.prefetch import prefetched
 from provis_fast.proteins import Protein, ProteinSource, SetAside
 from provis_fast.proteins.reader_process import Batch
@@ -36,7 +37,7 @@ from provis_fast.stages import WAIT, Lane, Span, Total
 from provis_fast.statistics import HeadStatistics
 from provis_fast.units import NOTED, WHOLE, Block, Done, Shard, Unit, blocks
 from provis_fast.watch import Watch
-from provis_fast.worker import Partial, Worker
+from provis_fast.worker import Worker
 
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 from provis_fast.errors import ArgumentError, ResultError
 
@@ -84,6 +85,15 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def flushed_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is on the disk when the block ends."""
+    with open(path, "wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
 def replaced_file(target: Path) -> Iterator[Path]:
     """Where to write a file that takes the place of `target` when the block ends.
 
@@ -109,6 +119,16 @@ def replaced_file(target: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(target, error) from error
         raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _swap(new: Path, target: Path) -> None:

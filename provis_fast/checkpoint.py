@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from provis_fast.atomic import flush_folder, flushed_file
 from provis_fast.errors import ResultError
 from provis_fast.fixed128 import Int128
 from provis_fast.identity import differences
@@ -155,12 +156,10 @@ class Checkpoints:
         try:
             with uninterrupted():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with open(temporary, "wb") as stream:
+                with flushed_file(temporary) as stream:
                     stream.write(_encoded(state()))
-                    stream.flush()
-                    os.fsync(stream.fileno())
                 os.replace(temporary, self.path)
-                _flush_folder(self.folder)
+                flush_folder(self.folder)
             written = True
         except (OSError, ResultError) as error:  # the latter of the rows of single proteins
             logger.warning(
@@ -174,15 +173,6 @@ class Checkpoints:
             _remove_quietly(temporary)
         self._last = time.monotonic()
         return written
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename inside a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_quietly(path: Path) -> None:

@@ -27,6 +27,8 @@ from provis_fast.errors import ResultError
 from provis_fast.record_log import STATUSES, RecordLog, Remark
 
 COLUMNS = ("record", "id", "status", "file", "line", "reason")
+#: Its first line.
+HEADER = ("\t".join(COLUMNS) + "\n").encode()
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _PLAIN = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
@@ -35,12 +37,21 @@ _ESCAPED = re.compile(r"\\(u[0-9a-f]{4}|[\\tnr])")
 
 def lines(remarks: Iterable[Remark]) -> Iterator[bytes]:
     """The file, line by line, from remarks in the order of their numbers."""
-    yield ("\t".join(COLUMNS) + "\n").encode()
-    for remark in remarks:
-        line = "" if remark.line is None else remark.line
-        cells = (remark.id, remark.status, remark.source, line, remark.reason)
-        text = "\t".join(str(cell).translate(_ESCAPES) for cell in cells)
-        yield f"{remark.number + 1}\t{text}\n".encode("utf-8", "backslashreplace")
+    yield HEADER
+    yield from map(line_of, remarks)
+
+
+def line_of(remark: Remark) -> bytes:
+    """One line."""
+    line = "" if remark.line is None else remark.line
+    cells = (remark.id, remark.status, remark.source, line, remark.reason)
+    text = "\t".join(str(cell).translate(_ESCAPES) for cell in cells)
+    return f"{remark.number + 1}\t{text}\n".encode("utf-8", "backslashreplace")
+
+
+def cells_of(line: str) -> list[str]:
+    """What stands in the columns of a line."""
+    return [_ESCAPED.sub(_unescaped, cell) for cell in line.removesuffix("\n").split("\t")]
 
 
 def read(path: Path, digest: str | None) -> RecordLog:
@@ -82,8 +93,7 @@ def read(path: Path, digest: str | None) -> RecordLog:
 
 
 def _remark(line: str) -> Remark:
-    record, *cells = line.removesuffix("\n").split("\t")
-    name, status, source, at, reason = (_ESCAPED.sub(_unescaped, cell) for cell in cells)
+    record, name, status, source, at, reason = cells_of(line)
     if status not in STATUSES:
         raise ValueError
     return Remark(int(record) - 1, name, status, reason, source, int(at) if at else None)

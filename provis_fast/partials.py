@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from provis_fast.plan import Prepared
+from provis_fast.packs import Prepared
 from provis_fast.stages import StageTimes
 from provis_fast.statistics import HeadStatistics
 from provis_fast.units import Remark, UnitKey

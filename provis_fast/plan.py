@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,117 +21,18 @@ from torch import Tensor
 from provis_fast import errors
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.kernel_data import PropertyBatch
+from provis_fast.memory_errors import is_out_of_memory, out_of_memory
+from provis_fast.packs import Entry, Pack, Prepared, halves
 from provis_fast.properties.base import Property
-from provis_fast.properties.batch import EncodedProtein, build_batch, encode_protein
+from provis_fast.properties.batch import build_batch, encode_protein
 from provis_fast.proteins import Protein, SetAside
 from provis_fast.stages import Stages
-from provis_fast.units import NOTED, Block, Remark, Unit, UnitKey, blocks
+from provis_fast.units import NOTED, Block, Remark, Unit, blocks
 
 if TYPE_CHECKING:
     from provis_fast.models import Model
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-#: What torch and the libraries below it say when memory does not suffice.
-_NO_MEMORY = re.compile(
-    "out of memory|not enough memory|can't allocate|ALLOC_FAILED", re.IGNORECASE
-)
-
-
-class Entry(NamedTuple):
-    """One protein, ready to run.
-
-    Attributes
-    ----------
-    number : int
-        Its place in the input, from 0.
-    id, source : str
-    tokens : ndarray, int64 [n]
-        Special tokens included.
-    n_residues : int
-    encoded : EncodedProtein
-    digest : int
-        Of the whole protein; see `protein_digest`.
-    cluster : str or None
-    residue_numbers : sequence of str or None
-        Of the whole protein; see `Protein`.
-    """
-
-    number: int
-    id: str
-    source: str
-    tokens: np.ndarray
-    n_residues: int
-    encoded: EncodedProtein
-    digest: int
-    cluster: str | None = None
-    residue_numbers: Sequence[str] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Pack:
-    """Proteins that run together, and the inputs of their forward pass; T tokens, S proteins.
-
-    Attributes
-    ----------
-    entries : tuple of Entry
-    inputs : dict of Tensor
-        Keyword arguments of the model's forward, [1, T].
-    cu_seqlens : Tensor, int32 [S + 1]
-    residues : Tensor, bool [T]
-    properties : PropertyBatch
-    """
-
-    entries: tuple[Entry, ...]
-    inputs: dict[str, Tensor]
-    cu_seqlens: Tensor
-    residues: Tensor
-    properties: PropertyBatch
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens T."""
-        return self.residues.shape[0]
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest protein."""
-        return max(len(entry.tokens) for entry in self.entries)
-
-    @property
-    def n_residues(self) -> np.ndarray:
-        """Residues of each protein, int64 [S]."""
-        return np.array([entry.n_residues for entry in self.entries], dtype=np.int64)
-
-    @property
-    def background(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numerators int64 [S, C] and denominators int64 [S, P] of the proteins' backgrounds."""
-        return (
-            np.stack([entry.encoded.numerators for entry in self.entries]),
-            np.stack([entry.encoded.denominators for entry in self.entries]),
-        )
-
-
-class Prepared(NamedTuple):
-    """A unit that is ready to run.
-
-    Attributes
-    ----------
-    key : UnitKey
-    packs : tuple of Pack
-        Usually one. None where all its proteins were set aside; several where memory did not
-        suffice to lay them side by side.
-    remarks : tuple of Remark
-    counted : dict of str to int
-        Notes that count proteins; see `HeadStatistics.count`.
-    """
-
-    key: UnitKey
-    packs: tuple[Pack, ...]
-    remarks: tuple[Remark, ...]
-    counted: dict[str, int]
 
 
 class PackPlanner:
@@ -401,26 +300,3 @@ def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         packs[-1].append(index)
         room -= lengths[index]
     return packs
-
-
-def halves(entries: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
-    """The first half of some proteins, and the others."""
-    middle = len(entries) // 2
-    return entries[:middle], entries[middle:]
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an exception says that memory, of the machine or a device, does not suffice."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    # Torch's CPU allocator, and libraries of GPUs, have no class of their own.
-    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
-
-
-def out_of_memory(error: Exception) -> str:
-    """Reason for a protein that does not fit into memory even alone."""
-    first_line = (str(error) or type(error).__name__).splitlines()[0]
-    return (
-        f"not enough memory for this protein: {first_line[:200]}; cut it with max_length "
-        "(--max-length), or use fewer properties, or a larger machine"
-    )

@@ -9,9 +9,7 @@ import hashlib
 import json
 import logging
 import operator
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -21,14 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from provis_fast import __version__, versions
+from provis_fast import __version__, failed_table, versions
 from provis_fast.arguments import check_integer
-from provis_fast.atomic import check_target, replaced_folder
+from provis_fast.atomic import check_target, flushed_file, replaced_folder
 from provis_fast.errors import ArgumentError, InputError, ResultError
 from provis_fast.properties import REGISTRY, Annotation, Contact
 from provis_fast.properties.listed_contacts import contact_pairs
 from provis_fast.proteins import Protein, ProteinSource, SetAside, load_proteins
-from provis_fast.proteins.prepared import SET_ASIDE_COLUMNS, line_of
 from provis_fast.proteins.prepared_manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -37,6 +34,7 @@ from provis_fast.proteins.prepared_manifest import (
     read_manifest,
 )
 from provis_fast.proteins.prepared_parts import BATCH_ROWS, PartRecord, table_of
+from provis_fast.record_log import Remark
 
 logger = logging.getLogger(__name__)
 
@@ -156,13 +154,13 @@ def prepare(
     }
     inputs_found = source.digests()
     with replaced_folder(target) as temporary:
-        with _new_file(temporary / SET_ASIDE) as aside:
+        with flushed_file(temporary / SET_ASIDE) as aside:
             writer.write(source, temporary, aside, progress)
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": options}
         manifest |= {"inputs": inputs_found, "notes": list(source.notes)}
         manifest |= writer.manifest(temporary)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-        with _new_file(temporary / MANIFEST) as stream:
+        with flushed_file(temporary / MANIFEST) as stream:
             stream.write((text + "\n").encode("utf-8", "backslashreplace"))
         size = sum(file.stat().st_size for file in temporary.iterdir())
     return writer.outcome(target, size)
@@ -179,15 +177,6 @@ def _foreign(target: Path) -> list[str]:
         return [f"{MANIFEST}: {error.reason}"]
     own = {MANIFEST, SET_ASIDE, *(part.file for part in manifest.parts)}
     return [name for name in entries if name not in own]
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is on the disk when the block ends."""
-    with open(path, "wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -223,7 +212,7 @@ class _Writer:
         progress: PrepareProgress | None,
     ) -> None:
         """Write all records but for the manifest; InputError where no protein is among them."""
-        aside.write(("\t".join(SET_ASIDE_COLUMNS) + "\n").encode())
+        aside.write(failed_table.HEADER)
         waiting: list[PartRecord] = []
         size = done = 0
         for number, record in enumerate(source.records()):
@@ -232,7 +221,7 @@ class _Writer:
                 self.counts[record.status] += 1
                 if len(self.reasons) < _REASONS:
                     self.reasons.append(f"{record.status}: {record.id}: {record.reason}")
-                aside.write(line_of(number, record))
+                aside.write(failed_table.line_of(Remark.of(number, record)))
                 continue
             entry = self._entry(number, record)
             if waiting and size + entry.n_bytes > _PART_BYTES:
@@ -290,7 +279,7 @@ class _Writer:
         path = folder / f"part-{len(self.parts):05d}.arrow"
         table = table_of(records)
         options = pa.ipc.IpcWriteOptions(compression="zstd" if self.compress else None)
-        with _new_file(path) as stream:
+        with flushed_file(path) as stream:
             with pa.ipc.new_file(stream, table.schema, options=options) as writer:
                 writer.write_table(table, max_chunksize=BATCH_ROWS)
         residues = sum(len(record.protein) for record in records)

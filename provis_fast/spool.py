@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from provis_fast.atomic import cannot_write, replaced_file, replaced_folder
+from provis_fast.atomic import cannot_write, flush_folder, replaced_file, replaced_folder
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.row_groups import RowGroupWriter
 
@@ -68,7 +68,7 @@ class Spool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open("wb")
-            _sync(self.folder)
+            flush_folder(self.folder)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
 
@@ -364,16 +364,6 @@ def _joined(parts: Sequence[Mapping[str, pa.RecordBatch]]) -> dict[str, pa.Recor
         table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
         joined[name] = table.to_batches()[0] if table.num_rows else batches[0]
     return joined
-
-
-def _sync(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _to_bytes(batch: pa.RecordBatch) -> bytes:

@@ -374,22 +374,9 @@ class HeadStatistics(HeadArrays):
         storage.save(self, folder, per_protein)
 
     def __repr__(self) -> str:
-        model = self.model.get("name", "unnamed model")
-        what = ", ".join(spec.name for spec in self.properties) or "no property"
-        thresholds = f", threshold {', '.join(f'{t:g}' for t in self.thresholds)}"
-        arcs = ""
-        if self.weighting != "attention":
-            arcs = f", {int(self.arcs.reshape(len(self.thresholds), -1)[0].sum()):,} arcs"
-        aside = "".join(
-            f"; {number:,} {status}"
-            for status, number in (("skipped", self.skipped), ("failed", self.failed))
-            if number
-        )
-        return (
-            f"<HeadStatistics of {model}: {len(self.layers)} layers x {self.n_heads} heads, {what}"
-            f"{thresholds if self.thresholds else ''}; {self.analysed:,} proteins{arcs}"
-            f"{aside}{'' if self.complete else '; INCOMPLETE'}>"
-        )
+        from provis_fast import tables
+
+        return tables.one_line(self)
 
     def _repr_html_(self) -> str:
         from provis_fast import tables

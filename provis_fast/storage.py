@@ -46,30 +46,20 @@ version 1, which had no failed.tsv and all of it in the manifest, are read as we
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from provis_fast import checkpoint, failed_table
-from provis_fast.atomic import cannot_write, check_target, replaced_folder
+from provis_fast.atomic import cannot_write, check_target, flushed_file, replaced_folder
 from provis_fast.errors import ResultError
 from provis_fast.per_protein import folders
 from provis_fast.reading import (
-    FORMAT,
-    FORMAT_VERSION,
-    LISTED,
     check_manifest,
     read_counts,
     read_manifest,
@@ -77,9 +67,14 @@ from provis_fast.reading import (
     rebuild,
     warn_of_changed_tables,
 )
-from provis_fast.record_log import NOTED, Remark
+from provis_fast.result_files import (
+    counts_bytes,
+    csv_bytes,
+    json_bytes,
+    manifest,
+    parquet_bytes,
+)
 from provis_fast.statistics import HeadStatistics
-from provis_fast.tables import blocks, column_names, columns, heads_table
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "manifest.json")
 """Files of a result, the manifest last."""
@@ -148,9 +143,9 @@ def _write(
 ) -> None:
     """All files of a result, flushed to the disk, into a new folder."""
     contents = {
-        "heads.csv": lambda: [_csv(result)],
-        "heads.parquet": lambda: [_parquet(result)],
-        "counts.safetensors": lambda: [_counts(result)],
+        "heads.csv": lambda: [csv_bytes(result)],
+        "heads.parquet": lambda: [parquet_bytes(result)],
+        "counts.safetensors": lambda: [counts_bytes(result)],
         "failed.tsv": lambda: failed_table.lines(result.remarks),
     }
     digests = {name: _write_file(folder / name, make()) for name, make in contents.items()}
@@ -158,18 +153,16 @@ def _write(
     if per_protein:
         folders.take_along(per_protein, folder / PER_PROTEIN)
         head["per_protein"] = folders.tables(folder / PER_PROTEIN)
-    _write_file(folder / "manifest.json", [_json(head)])
+    _write_file(folder / "manifest.json", [json_bytes(head)])
 
 
 def _write_file(path: Path, content: Iterable[bytes]) -> str:
     """Write and flush a file; its SHA-256, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "wb") as stream:
+    with flushed_file(path) as stream:
         for part in content:
             digest.update(part)
             stream.write(part)
-        stream.flush()
-        os.fsync(stream.fileno())
     return digest.hexdigest()
 
 
@@ -287,129 +280,3 @@ def partial_folder(folder: str | PathLike[str]) -> Path:
     """Where an interrupted analysis for `folder` is kept: ``DIR.partial``."""
     target = Path(os.path.realpath(folder))
     return target.with_name(target.name + ".partial")
-
-
-def manifest(result: HeadStatistics) -> dict[str, Any]:
-    """What manifest.json says of a result, but for ``files`` and ``run``."""
-    channels = ["arcs"]
-    for spec in result.properties:
-        channels += [f"{spec.name}: eligible", *(f"{spec.name}: {name}" for name in spec.classes)]
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "complete": result.complete,
-        "versions": _lists(result.versions),
-        "settings": _lists(result.settings),
-        "model": result.model | {"n_layers": result.n_layers, "n_heads": result.n_heads},
-        "options": {
-            "layers": [layer + 1 for layer in result.layers],
-            "thresholds": list(result.thresholds),
-            "scalar_threshold": result.scalar_threshold,
-            "weighting": result.weighting,
-            "entropy": result.totals["entropy"] is not None,
-            "min_arcs": result.min_arcs,
-            "compat": result.compat,
-        }
-        | result.options,
-        "properties": [
-            {
-                "name": spec.name,
-                "kind": spec.kind,
-                "classes": list(spec.classes),
-                "options": spec.options,
-            }
-            for spec in result.properties
-        ],
-        "channels": channels,
-        "inputs": result.inputs,
-        "proteins": {
-            "read": result.read,
-            "analysed": result.analysed,
-            "skipped": result.skipped,
-            "failed": result.failed,
-            "noted": result.remarks.count(NOTED),
-            "residues": result.residues,
-            "set_aside": _first(result.remarks, noted=False),
-            "notes": _first(result.remarks, noted=True),
-            "unknown_properties": result.unknown_properties,
-        },
-        "notes": result.notes_on_the_whole,
-        "counted_notes": result.counted,
-        "shard": None if result.shard is None else result.shard.to_json(),
-    }
-
-
-def _first(remarks: Iterable[Remark], noted: bool) -> list[dict[str, Any]]:
-    """Remarks as the manifest has them, the first ones; records are counted from 1."""
-    wanted = (remark for remark in remarks if (remark.status == NOTED) == noted)
-    return [r.as_dict() | {"record": r.number + 1} for r in islice(wanted, LISTED)]
-
-
-def _lists(sets: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-    return {name: list(values) for name, values in sets.items()}
-
-
-def _json(content: Any) -> bytes:
-    try:
-        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ResultError(
-            f"the manifest cannot be written as JSON ({error}); options of properties and of the "
-            "analysis may hold numbers, strings, lists and dicts of them only"
-        ) from error
-    # Names of files need not be valid text; what is not becomes an escape that JSON knows.
-    return (text + "\n").encode("utf-8", "backslashreplace")
-
-
-def _csv(result: HeadStatistics) -> bytes:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    names = column_names(result)
-    writer.writerow(names)
-    for block in blocks(result):
-        named = columns(result, block, base=1)
-        n_rows = len(named["layer"])
-        cells = []
-        for name in names:
-            column = named[name]
-            cells.append(_cells(column) if isinstance(column, np.ndarray) else [column] * n_rows)
-        writer.writerows(zip(*cells, strict=True))
-    return stream.getvalue().encode()
-
-
-def _cells(column: np.ndarray) -> list[Any]:
-    """Values as csv.writer prints them shortest and exactly; NaN becomes an empty cell."""
-    values = column.tolist()
-    if column.dtype.kind != "f":
-        return values
-    return [None if math.isnan(value) else value for value in values]
-
-
-def _parquet(result: HeadStatistics) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = heads_table(result, base=1)
-    fields = [
-        field.with_metadata({"note": "counted from 1"})
-        if field.name in ("layer", "head")
-        else field
-        for field in table.schema
-    ]
-    metadata = {"provis_fast.format": "provis_fast.heads", "provis_fast.format_version": "1"}
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.cast(pa.schema(fields, metadata)), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
-
-
-def _counts(result: HeadStatistics) -> bytes:
-    from safetensors.numpy import save as to_bytes
-
-    tensors = {}
-    for name, total in result.totals.items():
-        tensors[f"{name}.hi"] = np.ascontiguousarray(total.hi)
-        tensors[f"{name}.lo"] = np.ascontiguousarray(total.lo)
-    tensors["proteins"] = np.array([result.analysed, result.residues], dtype=np.int64)
-    tensors["protein_digests"] = np.ascontiguousarray(result.protein_digests)
-    # One entry only: safetensors does not keep the order of several.
-    return to_bytes(tensors, metadata={"format": f"{FORMAT}.counts/{FORMAT_VERSION}"})

@@ -304,3 +304,23 @@ def to_html(result: HeadStatistics, k: int = 3) -> str:
         f"<p>{escape(repr(result)[1:-1])}</p><table><caption>{escape(caption(result))}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def one_line(result: HeadStatistics) -> str:
+    """Model, properties and numbers of a result, as its repr."""
+    model = result.model.get("name", "unnamed model")
+    what = ", ".join(spec.name for spec in result.properties) or "no property"
+    thresholds = f", threshold {', '.join(f'{t:g}' for t in result.thresholds)}"
+    arcs = ""
+    if result.weighting != "attention":
+        arcs = f", {int(result.arcs.reshape(len(result.thresholds), -1)[0].sum()):,} arcs"
+    aside = "".join(
+        f"; {number:,} {status}"
+        for status, number in (("skipped", result.skipped), ("failed", result.failed))
+        if number
+    )
+    return (
+        f"<HeadStatistics of {model}: {len(result.layers)} layers x {result.n_heads} heads, {what}"
+        f"{thresholds if result.thresholds else ''}; {result.analysed:,} proteins{arcs}"
+        f"{aside}{'' if result.complete else '; INCOMPLETE'}>"
+    )

@@ -11,12 +11,12 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from provis_fast.atomic import cannot_write, new_file_mode
+from provis_fast.atomic import cannot_write, replaced_file
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.interruptions import ignoring_interruptions
 from provis_fast.stages import Stages
@@ -63,8 +63,8 @@ def traced(path: str | PathLike[str] | None) -> Iterator[Stages]:
         with ignoring_interruptions():
             try:
                 _write(target, chrome_trace(stages))
-            except OSError as error:
-                logger.warning("%s", cannot_write(path, error))
+            except ResultError as error:
+                logger.warning("%s", error)
 
 
 def chrome_trace(stages: Stages) -> dict[str, Any]:
@@ -116,13 +116,7 @@ def chrome_trace(stages: Stages) -> dict[str, Any]:
 
 
 def _write(target: Path, trace: dict[str, Any]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with open(handle, "w", encoding="ascii") as file:
+    """Write the file; ResultError where it cannot be written."""
+    with replaced_file(target) as temporary:
+        with open(temporary, "w", encoding="ascii") as file:
             json.dump(trace, file, separators=(",", ":"), allow_nan=False)
-        os.chmod(name, new_file_mode())
-        os.replace(name, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise

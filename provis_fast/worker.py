@@ -6,19 +6,15 @@ A forward pass ends with the scores of the last analysed layer: its output, and 
 after it, is not computed.
 
 The process that analyses has a worker of its own, whose result is the run's. Other processes make
-theirs from a `WorkerSpec`, and send back what `Worker.take` gives them.
+theirs from a `provis_fast.worker_spec.WorkerSpec`, and send back what `Worker.take` gives them.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import platform
 import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,21 +25,13 @@ from torch import Tensor
 from provis_fast import arc_lists
 from provis_fast.accumulate import BatchStatistics, Measures, move_properties
 from provis_fast.arc_lists import ArcList, ArcOverflowError, arc_room
-from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.errors import ModelError
 from provis_fast.interruptions import uninterrupted
+from provis_fast.memory_errors import is_out_of_memory, out_of_memory
 from provis_fast.models import Model, StopForward, activations, linear, packed_terms, routed
-from provis_fast.models.origin import Origin
+from provis_fast.packs import Entry, Pack, Prepared, halves
 from provis_fast.partials import Partial, Told, UnderWay
-from provis_fast.plan import (
-    Entry,
-    Pack,
-    PackPlanner,
-    Prepared,
-    halves,
-    is_out_of_memory,
-    out_of_memory,
-)
-from provis_fast.stages import Stages
+from provis_fast.plan import PackPlanner
 from provis_fast.statistics import HeadStatistics
 from provis_fast.threads import thread_count
 from provis_fast.units import Remark
@@ -51,104 +39,12 @@ from provis_fast.units import Remark
 if TYPE_CHECKING:
     from provis_fast.per_protein.rows import ProteinRows
 
-__all__ = ["Partial", "Worker", "WorkerSpec"]
-
 # What torch says of a position that an embedding or a buffer of positions does not have.
 _OUT_OF_RANGE = re.compile(r"out of (range|bounds)|expanded size|must match", re.IGNORECASE)
 _HALVED = (
     "{n} pack(s) of proteins did not fit into memory and were run in halves; attention may differ "
     "in its last places from that of whole packs"
 )
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """All that another process needs to make a worker; can be pickled.
-
-    Attributes
-    ----------
-    origin : Origin
-        Where the model was loaded from.
-    digest : str
-        Of the model.
-    device : str
-    measures : Measures
-    planning : dict
-        Options of `PackPlanner`: batch_tokens, max_length, every_pair_known.
-    threads : int, optional
-    spans : int
-        How many spans to keep for a trace; see `provis_fast.stages`.
-    tables : tuple of str
-        Tables of single proteins that are wanted; see `Worker`.
-    """
-
-    origin: Origin
-    digest: str
-    device: str
-    measures: Measures
-    planning: dict[str, Any]
-    threads: int | None = None
-    spans: int = 0
-    tables: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        model: Model,
-        measures: Measures,
-        planner: PackPlanner,
-        threads: int | None = None,
-        tables: Sequence[str] = (),
-    ) -> WorkerSpec:
-        """The description of an analysis whose objects this process has.
-
-        Raises
-        ------
-        ArgumentError
-            The model was not made by `load_model`, or a property cannot be pickled; the message
-            names it.
-        """
-        if model.origin is None:
-            raise ArgumentError(
-                f"model: {model.name} was not loaded by load_model, so other processes cannot load "
-                "it: save it in a folder and load that, or analyse in this process alone"
-            )
-        for prop in measures.properties:
-            try:
-                pickle.dumps(prop)
-            except Exception as error:  # whatever the pickled object raises
-                raise ArgumentError(
-                    f"properties: {prop.name!r} cannot be sent to other processes "
-                    f"({type(error).__name__}: {error}); give it a mapping, or a function that is "
-                    "defined at the top of a module (no lambda), or analyse in this process alone"
-                ) from error
-        planning = {
-            name: getattr(planner, name)
-            for name in ("batch_tokens", "max_length", "every_pair_known")
-        }
-        device = str(model.device)
-        spans = planner.stages.room
-        wanted = tuple(tables)
-        return cls(model.origin, model.digest, device, measures, planning, threads, spans, wanted)
-
-    def start(self) -> Worker:
-        """Load the model and make a worker; use it as a context manager.
-
-        Raises
-        ------
-        ModelError
-            The model cannot be loaded here, or is another one here.
-        """
-        model = self.origin.load(self.device)
-        if model.digest != self.digest:
-            raise ModelError(
-                f"{model.name}: the weights in {self.origin.place} are not those that the analysis "
-                "began with; they were changed, in memory or on the disk. Save the model and load "
-                "it anew"
-            )
-        stages = Stages(f"worker {os.getpid()} on {platform.node()}", spans=self.spans)
-        planner = PackPlanner(model, self.measures.properties, stages=stages, **self.planning)
-        return Worker(model, self.measures, planner, tables=self.tables, threads=self.threads)
 
 
 class _Failure(NamedTuple):

@@ -17,7 +17,7 @@ from result_cases import random_result
 from test_cli_progress import FullDisk
 
 from provis_fast import storage
-from provis_fast.cli import arguments, main
+from provis_fast.cli import argument_types, main
 from provis_fast.errors import InputError
 from provis_fast.events import Progress
 from provis_fast.record_log import Remark
@@ -277,11 +277,11 @@ def test_demo_ends_with_what_to_do_next(engine, tmp_path, capsys):
 
 
 def test_layers_and_thresholds():
-    assert arguments.layers("1-3,6,2") == (0, 1, 2, 5)
-    assert arguments.thresholds("0.3") == 0.3
-    assert arguments.thresholds("0.1,1") == (0.1, 1.0)
+    assert argument_types.layers("1-3,6,2") == (0, 1, 2, 5)
+    assert argument_types.thresholds("0.3") == 0.3
+    assert argument_types.thresholds("0.1,1") == (0.1, 1.0)
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.layers("all")
+        argument_types.layers("all")
 
 
 def test_a_table_that_cannot_be_printed_changes_no_status(engine, fasta, tmp_path, monkeypatch):

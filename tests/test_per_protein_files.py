@@ -29,7 +29,7 @@ from provis_fast.per_protein.collecting import Wanted
 from provis_fast.plan import PackPlanner
 from provis_fast.proteins import Protein
 from provis_fast.units import blocks
-from provis_fast.worker import WorkerSpec
+from provis_fast.worker_spec import WorkerSpec
 
 
 @pytest.fixture(scope="module")

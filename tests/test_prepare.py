@@ -15,7 +15,7 @@ from test_proteins_proteinnet import record_text
 from test_proteins_tape import site_record, write_lmdb
 
 import provis_fast as pf
-from provis_fast import storage
+from provis_fast import failed_table, storage
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, InputError, ResultError
 from provis_fast.properties import REGISTRY
@@ -252,7 +252,7 @@ def test_what_was_set_aside_is_told_in_a_file(tmp_path):
     )
     pf.prepare(tmp_path / "a.csv", tmp_path / "set")
     text = (tmp_path / "set" / "failed.tsv").read_text().splitlines()
-    assert len(text) == 2 and text[0].split("\t") == list(prepared.SET_ASIDE_COLUMNS)
+    assert len(text) == 2 and text[0].split("\t") == list(failed_table.COLUMNS)
     (aside,) = prepared.set_aside(tmp_path / "set")
     assert (aside.id, aside.line, aside.source) == (odd, 2, "a.csv")
 
@@ -343,6 +343,18 @@ def test_targets_and_arguments(corpus, tmp_path):
         pf.prepare(tmp_path / "bad.fasta", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+def test_inputs_from_a_list(tmp_path, capsys):
+    (tmp_path / "a.fasta").write_text(">a\nACDE\n")
+    (tmp_path / "b.fasta").write_text(">b\nMKV\n")
+    (tmp_path / "list.txt").write_text("b.fasta\n")
+    command = ["prepare", "--out", str(tmp_path / "set")]
+    given = [str(tmp_path / "a.fasta"), "--inputs-from", str(tmp_path / "list.txt")]
+    assert main([*command, *given]) == 0
+    assert [protein.id for protein in pf.load_proteins(tmp_path / "set")] == ["a", "b"]
+    assert main(["prepare", "--out", str(tmp_path / "none")]) == 2
+    assert "INPUT: expected a file or folder" in capsys.readouterr().err
 
 
 def test_command_line(corpus, tmp_path, capsys):

@@ -11,7 +11,7 @@ from Bio.PDB.MMCIFParser import MMCIFParser
 from Bio.PDB.SASA import ShrakeRupley
 from structure_text import FIVE, Atom, chain, pdb_text, read, residue
 
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, InputError
 from provis_fast.properties import encode_protein, resolve
 from provis_fast.properties.residue_values import Buried
 from provis_fast.proteins import Protein, demo_set, exposure, load_proteins
@@ -136,3 +136,16 @@ def test_computed_only_when_asked_for(tmp_path, monkeypatch):
     (protein,) = read(tmp_path / "x.pdb", pdb_text(chain(FIVE)))
     assert list(protein.values) == ["solvent_exposure"]
     encode_protein(resolve(["contact", "amino_acid", "binding_site"]), protein, 5, slice(0, None))
+
+
+def test_atoms_in_one_place_are_no_reason_to_end_the_process(tmp_path):
+    (expected,) = exposure_of(tmp_path / "x.pdb", chain(ALANINES))
+    atoms = chain(ALANINES)
+    first, second = (atom for atom in atoms if atom.number in (2, 4) and atom.name == "CB")
+    second.xyz = first.xyz
+    (found,) = exposure_of(tmp_path / "x.pdb", atoms)
+    assert np.isnan(found).tolist() == [k in (1, 3) for k in range(len(found))]
+    assert np.isfinite(expected).all()
+    places = np.zeros((2, 3))
+    with pytest.raises(InputError, match="places of their own"):
+        exposure._areas_of(places, np.array([b"C", b"C"]))

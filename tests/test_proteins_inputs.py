@@ -158,6 +158,7 @@ def test_the_command_line_hands_inputs_on(monkeypatch, data, tmp_path, capsys):
     def stop(model, proteins, *arguments, **options):
         raise Seen([(p.id, len(p)) for p in proteins])
 
+    monkeypatch.setattr(analyze, "load", lambda arguments, device: None)
     monkeypatch.setattr(analyze, "analyse", stop)
     (tmp_path / "list.txt").write_text("data/b.fa\n")
     (tmp_path / "x.a3m").write_text(">x1\nMKV\n>hit\nM-V\n")

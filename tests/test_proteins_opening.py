@@ -11,6 +11,7 @@ import zstandard
 
 from provis_fast.errors import InputError
 from provis_fast.proteins import SetAside, limits, load_proteins, opening
+from provis_fast.proteins.lines import bounded_lines
 
 TEXT = b"".join(b">p%d\n%s\n" % (i, b"ACDEFGHIKLMNPQRSTVWY"[i % 15 :] * 9) for i in range(3000))
 ZSTD = zstandard.ZstdCompressor().compress
@@ -127,14 +128,14 @@ def test_a_file_read_whole_has_a_limit(tmp_path, pack, monkeypatch):
 
 def test_lines_are_bounded():
     stream = io.BytesIO(b"one\n" + b"x" * 3_000_000 + b"\ntwo\n1234\n12345\nend")
-    lines = list(opening.bounded_lines(stream, 5))
+    lines = list(bounded_lines(stream, 5))
     assert lines == [
-        (b"one\n", True),
-        (b"xxxxx", False),
-        (b"two\n", True),
-        (b"1234\n", True),
-        (b"12345", False),
-        (b"end", True),
+        (1, b"one\n"),
+        (2, b"xxxxxx"),  # one byte more than the limit: it is longer
+        (3, b"two\n"),
+        (4, b"1234\n"),
+        (5, b"12345\n"),
+        (6, b"end"),
     ]
 
 

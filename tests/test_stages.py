@@ -278,7 +278,7 @@ def test_workers_tell_their_times(esm):
     from provis_fast.accumulate import Measures
     from provis_fast.plan import PackPlanner
     from provis_fast.units import blocks
-    from provis_fast.worker import WorkerSpec
+    from provis_fast.worker_spec import WorkerSpec
 
     measures = Measures.checked(
         ["amino_acid"], 0.3, None, esm.n_layers, esm.n_heads, "arcs", 100, False

@@ -16,7 +16,7 @@ from provis_fast.models import Model
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import REGISTRY
 from provis_fast.units import blocks
-from provis_fast.worker import WorkerSpec
+from provis_fast.worker_spec import WorkerSpec
 
 PROPERTIES = ("amino_acid", "contact", "secondary_structure", "hydrophobicity")
 

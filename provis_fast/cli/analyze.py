@@ -13,7 +13,7 @@ from provis_fast import checkpoint, storage
 from provis_fast.cli import INTERRUPTED, json_log, output
 from provis_fast.cli.json_log import JsonLog
 from provis_fast.cli.progress import ProgressReport, clock
-from provis_fast.cli.reading_options import reading_options
+from provis_fast.cli.reading_options import inputs, reading_options
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.events import Event
 from provis_fast.identity import differences, fingerprint
@@ -46,10 +46,7 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     from provis_fast.proteins import load_proteins
 
     reading = reading_options(arguments)
-    inputs = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
-    if not inputs:
-        raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")
-    proteins = load_proteins(inputs, **reading)
+    proteins = load_proteins(inputs(arguments), **reading)
     background = arguments.background and load_proteins(arguments.background, **reading)
     per_protein = tuple(dict.fromkeys((*arguments.per_protein, *["arcs"] * arguments.arcs)))
     if "arcs" in per_protein and arguments.weighting == "attention":

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"--out: {arguments.out} is one of the results; give a new folder")
     for number, folder in enumerate(folders):
         if folder in folders[:number]:
-            raise ArgumentError(f"DIR: {arguments.results[number]} is given twice")
+            raise ArgumentError(f"RESULT: {arguments.results[number]} is given twice")
     output.target(arguments.out, arguments.overwrite)
     # Shards are incomplete by themselves: whether all are there, merge sees.
     loaded = (storage.load(folder, allow_partial=True) for folder in arguments.results)

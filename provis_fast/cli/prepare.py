@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provis_fast.cli import OK, SOME_FAILED, output
 from provis_fast.cli.progress import ProgressReport
-from provis_fast.cli.reading_options import reading_options
+from provis_fast.cli.reading_options import inputs, reading_options
 from provis_fast.errors import ArgumentError
 
 _SHOWN = 10
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with ProgressReport(unit="residues") as progress:
         made = prepare(
-            arguments.inputs,
+            inputs(arguments),
             arguments.out,
             labels=arguments.labels,
             contacts=False if arguments.no_contacts else Contact(**given),

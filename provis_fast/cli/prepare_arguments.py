@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Literal
 
-from provis_fast.cli.arguments import (
-    INPUTS,
-    _add_out,
-    add_contact,
-    add_reading,
-    names,
-    positive,
-)
+from provis_fast.cli.argument_types import names, positive
+from provis_fast.cli.shared_arguments import INPUTS, add_contact, add_out, add_reading
 
 
 def labels(text: str) -> Literal["all"] | tuple[str, ...]:
@@ -31,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "or a data set that could not be written; 3 some records failed (failed.tsv lists them).",
     )
     prepare.add_argument("inputs", metavar="INPUT", nargs="*", help=INPUTS)
-    _add_out(prepare)
+    add_out(prepare, what="data set")
     what = prepare.add_argument_group("what is kept")
     what.add_argument(
         "--labels",
@@ -47,9 +41,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     what.add_argument("--compress", action="store_true", help="smaller, and slower to read")
     what.add_argument(
-        "--records-per-part", type=positive, metavar="N", help="default: 16,384 in one file"
+        "--records-per-part",
+        type=positive,
+        metavar="N",
+        help="proteins in one file (default: 16,384)",
     )
     contact = prepare.add_argument_group("contacts")
-    contact.add_argument("--no-contacts", action="store_true", help="keep none")
+    contact.add_argument("--no-contacts", action="store_true", help="keep no contacts")
     add_contact(contact)
     add_reading(prepare.add_argument_group("input"))

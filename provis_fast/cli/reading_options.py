@@ -1,10 +1,26 @@
-"""How inputs are read, as the command line says."""
+"""Which inputs are read and how, as the command line says."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import fields
 from typing import Any
+
+from provis_fast.errors import ArgumentError
+
+
+def inputs(arguments: argparse.Namespace) -> list[str]:
+    """Inputs that are named on the command line, and lists of them (--inputs-from).
+
+    Raises
+    ------
+    ArgumentError
+        There are none.
+    """
+    found = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
+    if not found:
+        raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")
+    return found
 
 
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:

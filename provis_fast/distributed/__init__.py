@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from provis_fast.models import Model
     from provis_fast.partials import Partial
     from provis_fast.units import Block, Done, Shard, Unit
-    from provis_fast.worker import WorkerSpec
+    from provis_fast.worker_spec import WorkerSpec
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Workers(NamedTuple):
         threads : int, optional
             Of each worker.
         """
-        from provis_fast.worker import WorkerSpec
+        from provis_fast.worker_spec import WorkerSpec
 
         threads = self.threads(threads, run.model)
         spec = WorkerSpec.of(run.model, run.measures, run.planner, threads, run.tables)

@@ -24,7 +24,7 @@ from provis_fast.distributed import worker_loop
 from provis_fast.distributed.pool import Failed, Lost, Message
 from provis_fast.distributed.scheduling import Task
 from provis_fast.errors import ArgumentError, ModelError, WorkerError
-from provis_fast.worker import WorkerSpec
+from provis_fast.worker_spec import WorkerSpec
 
 logger = logging.getLogger(__name__)
 

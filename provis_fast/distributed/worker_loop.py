@@ -19,10 +19,11 @@ from provis_fast import versions
 from provis_fast.distributed.pool import Began, Failed, Logged, Message, Ready
 from provis_fast.distributed.scheduling import Task
 from provis_fast.errors import ArgumentError, WorkerError
-from provis_fast.plan import Prepared
+from provis_fast.packs import Prepared
 from provis_fast.prefetch import prefetched
 from provis_fast.units import Unit
-from provis_fast.worker import Worker, WorkerSpec
+from provis_fast.worker import Worker
+from provis_fast.worker_spec import WorkerSpec
 
 #: Seconds between deliveries: more would be lost with a worker, fewer would cost time.
 DELIVER_SECONDS = 5.0

@@ -17,7 +17,7 @@ from provis_fast.totals import ATTENTION_BITS, VALUE_BITS, Channels
 
 if TYPE_CHECKING:
     from provis_fast.accumulate import BatchStatistics, Measures
-    from provis_fast.plan import Entry, Pack
+    from provis_fast.packs import Entry, Pack
 
 
 class ProteinRows:

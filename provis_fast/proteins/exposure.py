@@ -1,7 +1,7 @@
 """Solvent exposure: relative accessible surface area of each residue.
 
 The surface is that of Shrake and Rupley (1973), mdtraj's implementation: a probe of 1.4 Angstrom,
-960 points per atom, radii of Bondi (1964) as mdtraj has them, hydrogens left out. A residue's area
+240 points per atom, radii of Bondi (1964) as mdtraj has them, hydrogens left out. A residue's area
 is computed in the whole first model as the file has it: all polymer chains shield one another,
 while ligands and waters are left out, as they say more about the crystal than about the protein.
 Where the file holds the asymmetric unit only, contacts of the biological assembly are not seen.
@@ -17,7 +17,9 @@ from typing import Any
 
 import gemmi
 import numpy as np
+from scipy.spatial import cKDTree
 
+from provis_fast.errors import InputError
 from provis_fast.proteins.atoms import ModelAtoms
 from provis_fast.proteins.polymer import Places
 
@@ -38,6 +40,8 @@ _PROBE = 1.4
 # Points on the sphere of each atom. Four times as many take four times as long and change no
 # residue's exposure by more than 0.03, nor by more than 0.005 on average.
 _POINTS = 240
+# Angstrom: no bond is a hundred times as short.
+_NEAREST = 0.01
 _ANGSTROM2 = 100.0  # in a square nanometre
 # Atoms whose surface is computed at once, those around them besides: mdtraj compares all with all.
 _BLOCK = 1024
@@ -69,8 +73,8 @@ class SolventExposure:
         -------
         ndarray, float64 [L]
             Area divided by its maximum, from 0; residues at an end of a chain may come out above 1.
-            NaN where a residue is unresolved, lacks heavy atoms, or is none of the twenty (MSE
-            counts as methionine).
+            NaN where a residue is unresolved, lacks heavy atoms, has an atom in another's place,
+            or is none of the twenty (MSE counts as methionine).
         """
         if self._relative is None:
             self._relative = self._compute()
@@ -81,6 +85,9 @@ class SolventExposure:
         """Exposure of all residues of the model, float64 [R]."""
         atoms = self._atoms
         chosen = np.flatnonzero(_one_location(atoms) & self._taken[atoms.residue])
+        coincide = _coinciding(atoms.position[chosen])
+        broken = np.unique(atoms.residue[chosen[coincide]])
+        chosen = np.delete(chosen, coincide)
         n = len(atoms.residue_name)
         sizes = np.bincount(atoms.residue[chosen], minlength=n)
         areas = np.bincount(
@@ -91,6 +98,7 @@ class SolventExposure:
         letters = [_LETTER_OF.get(name, "") for name in atoms.residue_name.tolist()]
         largest = np.array([MAXIMUM_AREA.get(letter, np.nan) for letter in letters])
         complete = sizes >= np.array([HEAVY_ATOMS.get(letter, 0) for letter in letters])
+        complete[broken] = False
         return np.where(complete & self._taken, areas / largest, np.nan)
 
 
@@ -109,6 +117,15 @@ def _one_location(atoms: ModelAtoms) -> np.ndarray:
         heavy[atom] = key not in seen
         seen.add(key)
     return heavy
+
+
+def _coinciding(position: np.ndarray) -> np.ndarray:
+    """Atoms nearer to another one than any two can be, int [N], sorted.
+
+    A file that has them is wrong there, and mdtraj would end the process.
+    """
+    pairs = cKDTree(position).query_pairs(_NEAREST, output_type="ndarray")
+    return np.unique(pairs)
 
 
 def _areas_of(position: np.ndarray, element: np.ndarray) -> np.ndarray:
@@ -139,7 +156,10 @@ def _shrake_rupley(position: np.ndarray, elements: list[Any], wanted: int) -> np
     residue = topology.add_residue("ALA", topology.add_chain())
     for element in elements:
         topology.add_atom("X", element, residue)
-    trajectory = mdtraj.Trajectory((position / 10).astype(np.float32)[None], topology)
+    places = (position / 10).astype(np.float32)
+    if len(np.unique(places, axis=0)) < len(places):  # far from one another, rounded to one place
+        raise InputError("solvent exposure: expected atoms in places of their own; check them")
+    trajectory = mdtraj.Trajectory(places[None], topology)
     found = mdtraj.shrake_rupley(
         trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(wanted)
     )

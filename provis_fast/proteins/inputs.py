@@ -14,7 +14,8 @@ from typing import Any
 from provis_fast.errors import InputError
 from provis_fast.proteins import prepared_manifest as prepared
 from provis_fast.proteins.formats import Format, formats, suffixes
-from provis_fast.proteins.opening import bounded_lines, first_bytes, without_compression
+from provis_fast.proteins.lines import bounded_lines
+from provis_fast.proteins.opening import first_bytes, without_compression
 from provis_fast.proteins.record import Protein
 
 #: What standard input is called in records.
@@ -127,12 +128,12 @@ def listed(path: Path) -> Iterator[tuple[Path, int]]:
     n = 0
     try:
         with path.open("rb") as stream:
-            for line, (content, whole) in enumerate(bounded_lines(stream, _LONGEST_PATH), start=1):
+            for line, content in bounded_lines(stream, _LONGEST_PATH):
                 try:
                     name = content.decode("utf-8").strip()
                 except UnicodeDecodeError:
                     name = "\0"
-                if not whole or "\0" in name:
+                if len(content) > _LONGEST_PATH or "\0" in name:
                     raise InputError(
                         f"expected the path of a file or folder on each line, got {content[:40]!r}",
                         path,

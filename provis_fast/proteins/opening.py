@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -226,30 +226,3 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from error
     return b"".join(parts)
-
-
-def bounded_lines(stream: BinaryIO, limit: int | None = None) -> Iterator[tuple[bytes, bool]]:
-    """Lines of a stream, none of them held in memory beyond `limit` bytes.
-
-    Parameters
-    ----------
-    stream : binary stream
-    limit : int, optional
-        Default `limits.MAX_RECORD_BYTES`.
-
-    Yields
-    ------
-    line : bytes
-        With its line feed; of a longer line the first `limit` bytes.
-    whole : bool
-        Whether that is all of it.
-    """
-    limit = limits.MAX_RECORD_BYTES if limit is None else limit
-    while line := stream.readline(limit):
-        whole = line.endswith(b"\n") or len(line) < limit
-        if not whole:
-            rest = stream.readline(_CHUNK)
-            whole = not rest
-            while rest and not rest.endswith(b"\n"):
-                rest = stream.readline(_CHUNK)
-        yield line, whole

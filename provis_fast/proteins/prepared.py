@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from provis_fast import failed_table
 from provis_fast.errors import InputError
 from provis_fast.proteins.arrow_files import damage_told
 from provis_fast.proteins.formats import Reading
@@ -27,8 +27,6 @@ from provis_fast.proteins.record import Protein, SetAside
 
 #: Proteins made at a time.
 _AT_A_TIME = 32
-#: Columns of the list of records that were set aside.
-SET_ASIDE_COLUMNS = ("record", "id", "status", "file", "line", "reason")
 
 
 def read(path: Path, source: str, reading: Reading, first: int = 0) -> Iterator[Protein | SetAside]:
@@ -167,24 +165,6 @@ def _in_order(
     return record[1]
 
 
-def line_of(number: int, record: SetAside) -> bytes:
-    """A line of the list of records that were set aside."""
-    line = "" if record.line is None else str(record.line)
-    cells = (record.id, record.status, record.source, line, record.reason)
-    text = "\t".join(cell.translate(_ESCAPES) for cell in cells)
-    return f"{number + 1}\t{text}\n".encode("utf-8", "backslashreplace")
-
-
-_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_PLAIN = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
-_ESCAPED = re.compile(r"\\(u[0-9a-f]{4}|[\\tnr])")
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = match[1]
-    return _PLAIN[code] if code in _PLAIN else chr(int(code[1:], 16))
-
-
 def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int, SetAside]]:
     place = path / manifest.content["set_aside"]["file"]
     with damage_told(place):
@@ -198,12 +178,10 @@ def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int
             )
     with open(place, encoding="utf-8", newline="\n") as stream:
         for line, text in enumerate(_lines(stream, place), start=1):
-            fields = [
-                _ESCAPED.sub(_unescaped, cell) for cell in text.removesuffix("\n").split("\t")
-            ]
+            fields = failed_table.cells_of(text)
             if line == 1:
-                if tuple(fields) != SET_ASIDE_COLUMNS:
-                    raise InputError(f"expected the columns {SET_ASIDE_COLUMNS}", place, line)
+                if tuple(fields) != failed_table.COLUMNS:
+                    raise InputError(f"expected the columns {failed_table.COLUMNS}", place, line)
                 continue
             try:
                 number, identifier, status, source, at, reason = fields

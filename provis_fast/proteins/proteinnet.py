@@ -30,7 +30,8 @@ import numpy as np
 from provis_fast.errors import InputError
 from provis_fast.proteins import limits
 from provis_fast.proteins.formats import Reading
-from provis_fast.proteins.opening import bounded_lines, open_text
+from provis_fast.proteins.lines import bounded_lines
+from provis_fast.proteins.opening import open_text
 from provis_fast.proteins.record import HELIX, OTHER, STRAND, TURN, UNKNOWN, Protein, SetAside
 
 #: What a file of this format begins with.
@@ -58,7 +59,7 @@ def count_proteinnet(path: Path) -> int:
     count = 0
     try:
         with open_text(path) as stream:
-            for line, _ in bounded_lines(stream):
+            for _, line in bounded_lines(stream, limits.MAX_RECORD_BYTES):
                 count += line.strip() == FIRST_SECTION
     except (OSError, EOFError, zlib.error) as error:
         damaged = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
@@ -104,10 +105,8 @@ def _records(
     sections: list[tuple[str, _Section]] = []
     number = size = 0
     try:
-        for number, (line, whole) in enumerate(bounded_lines(stream), start=1):
+        for number, line in bounded_lines(stream, limits.MAX_RECORD_BYTES):
             size += len(line)
-            if not whole:
-                size = limits.MAX_RECORD_BYTES + 1
             line = line.strip()
             if not line:
                 continue

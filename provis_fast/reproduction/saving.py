@@ -25,13 +25,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provis_fast import storage
-from provis_fast.atomic import check_target, replaced_folder
+from provis_fast.atomic import check_target, flushed_file, replaced_folder
 from provis_fast.compat import PROVIS_RESIDUES
 from provis_fast.proteins.record import AMINO_ACIDS
 from provis_fast.reproduction.comparison import Comparison, HeadRow
@@ -59,10 +58,8 @@ def save(outcome: Reproduction, folder: str | PathLike[str]) -> None:
         for data_set in outcome.data_sets:
             if data_set.result is not None:
                 storage.save(data_set.result, temporary / data_set.data_set.name)
-        with open(temporary / SUMMARY, "wb") as stream:
+        with flushed_file(temporary / SUMMARY) as stream:
             stream.write(text.encode("utf-8", "backslashreplace"))
-            stream.flush()
-            os.fsync(stream.fileno())
 
 
 def check_writable(folder: str | PathLike[str]) -> Path:
