@@ -93,7 +93,9 @@ class PackPlanner:
             if isinstance(record, SetAside):
                 remarks.append(Remark.of(number, record))
             elif reason := self._too_long(record):
-                remarks.append(Remark(number, record.id, "skipped", reason, record.source))
+                remarks.append(
+                    Remark(number, record.id, "skipped", reason, record.source, record.line)
+                )
             else:
                 usable.append((number, record))
         lengths = [self._n_residues(protein) + self._specials for _, protein in usable]
@@ -125,13 +127,17 @@ class PackPlanner:
             try:
                 entries.append(self._encode(number, protein))
             except (InputError, ArgumentError) as error:
-                remarks.append(Remark(number, protein.id, "failed", str(error), protein.source))
+                remarks.append(
+                    Remark(number, protein.id, "failed", str(error), protein.source, protein.line)
+                )
                 continue
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = out_of_memory(error)
-                remarks.append(Remark(number, protein.id, "failed", reason, protein.source))
+                remarks.append(
+                    Remark(number, protein.id, "failed", reason, protein.source, protein.line)
+                )
                 continue
             remarks.extend(self._notes(number, protein))
             for template in self._counted(protein):
@@ -235,7 +241,7 @@ class PackPlanner:
         if n < len(protein):
             texts.append(f"cut from {len(protein)} to {n} residues")
         for text in texts:
-            yield Remark(number, protein.id, NOTED, text, protein.source)
+            yield Remark(number, protein.id, NOTED, text, protein.source, protein.line)
 
     def _counted(self, protein: Protein) -> Iterator[str]:
         """Notes on the model that this protein is a case of."""

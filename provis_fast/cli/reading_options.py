@@ -19,7 +19,11 @@ def inputs(arguments: argparse.Namespace) -> list[str]:
     """
     found = [*arguments.inputs, *(f"@{name}" for name in arguments.inputs_from)]
     if not found:
-        raise ArgumentError("INPUT: expected a file or folder of proteins, got none; name one")
+        model = getattr(arguments, "model", None)
+        after = "" if model is None else f" after MODEL, which {model!r} was taken for"
+        raise ArgumentError(
+            f"INPUT: expected a file or folder of proteins, got none{after}; name one"
+        )
     return found
 
 
