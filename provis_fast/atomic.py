@@ -74,7 +74,10 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         os.chmod(temporary, new_file_mode() | 0o111 & ~_umask())
         yield temporary
+        for place, _, _ in os.walk(temporary):
+            flush_folder(Path(place))
         _swap(temporary, target)
+        flush_folder(target.parent)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -103,12 +106,23 @@ def replaced_file(target: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, new_file_mode())
         os.replace(temporary, target)
+        flush_folder(target.parent)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise cannot_write(target, error) from error
         raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _swap(new: Path, target: Path) -> None:
