@@ -76,6 +76,55 @@ def test_stopped_and_resumed(bert, options, expected, tmp_path, places, error):
     assert files(tmp_path / "tables") == tables
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_make_the_same_tables(bert, expected, in_threads, tmp_path, workers):
+    result, tables = expected
+    found = pf.analyze(
+        bert,
+        proteins(LENGTHS),
+        PROPERTIES,
+        batch_tokens=150,
+        per_protein=TABLES,
+        per_protein_folder=tmp_path / "tables",
+        arcs=tmp_path / "arcs",
+        workers=workers,
+    )
+    assert found.equals(result) and files(tmp_path / "tables") == tables
+    (arcs,) = (content for name, content in tables.items() if name.startswith("arcs/"))
+    assert (tmp_path / "arcs").read_bytes() == arcs
+
+
+@pytest.mark.parametrize(("first", "then"), [(None, 2), (2, None), (2, 3)])
+def test_other_workers_go_on_with_the_tables(
+    bert, options, expected, in_threads, tmp_path, first, then
+):
+    result, tables = expected
+    with pytest.raises(StopError):
+        pf.analyze(bert, proteins(LENGTHS), progress=stopping_after(3), workers=first, **options)
+    again = pf.analyze(bert, proteins(LENGTHS), workers=then, **options)
+    assert again.equals(result) and files(tmp_path / "tables") == tables
+
+
+def test_shards_make_the_same_tables_with_workers(bert, in_threads, tmp_path):
+    """As one process makes them, shard by shard."""
+    options = {"batch_tokens": 150, "per_protein": TABLES, "threads": 1}
+    found = proteins(LENGTHS)
+    for name, number in (("one", None), ("more", 2)):
+        for index in (1, 2):
+            pf.analyze(
+                bert,
+                found,
+                PROPERTIES,
+                shard=(index, 2),
+                workers=number,
+                per_protein_folder=tmp_path / f"{name}{index}",
+                **options,
+            )
+    for index in (1, 2):
+        made = files(tmp_path / f"more{index}")
+        assert made == files(tmp_path / f"one{index}") and len(made) == 4
+
+
 def test_killed_between_checkpoints(bert, options, expected, tmp_path):
     """The disk as it was right after a checkpoint, but with what came after in the spool."""
     result, tables = expected
