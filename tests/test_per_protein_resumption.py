@@ -180,6 +180,34 @@ def test_rows_that_cannot_be_written_end_the_run(bert, options, expected, tmp_pa
     assert files(tmp_path / "tables") == tables
 
 
+def test_files_that_cannot_be_closed_hide_nothing(bert, options, tmp_path, monkeypatch):
+    """On a full disk, closing fails as well: what the analysis ended with is still told."""
+
+    def failing(self):
+        raise ResultError("the disk is full")
+
+    monkeypatch.setattr(Spool, "close", failing)
+    with pytest.raises(Interrupted) as caught:
+        pf.analyze(
+            bert, proteins(LENGTHS), progress=stopping_after(3, KeyboardInterrupt), **options
+        )
+    assert caught.value.partial.analysed > 0
+
+
+def test_writing_tables_is_part_of_the_analysis(bert, options, monkeypatch):
+    told = []
+    pf.analyze(bert, proteins(LENGTHS[:3]), events=told.append, **options)
+    assert told[-1].status == "complete" and told[-1].stage_seconds["write"] > 0
+
+    def failing(self, *arguments):
+        raise ResultError("no room")
+
+    monkeypatch.setattr(Spool, "finish", failing)
+    with pytest.raises(ResultError, match="no room"):
+        pf.analyze(bert, proteins(LENGTHS[:3]), events=told.append, **options)
+    assert told[-1].status == "failed" and told[-1].reason == "no room"
+
+
 def test_arcs_alone_survive(bert, tmp_path):
     options = {"batch_tokens": 150, "checkpoint": tmp_path / "kept"}
     pf.analyze(bert, proteins(LENGTHS), batch_tokens=150, arcs=tmp_path / "expected")
