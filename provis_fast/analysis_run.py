@@ -191,40 +191,41 @@ class AnalysisRun:
         self._report(last=True)
 
     def absorb(self, partial: Partial) -> None:
-        """Take what a worker has done into the result, whole or not at all."""
-        if twice := [key for key in partial.units if key in self.done]:
-            raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
+        """Take what a worker has done into the result, whole or not at all.
+
+        Where this raises, totals and finished units may not be of the same proteins: no checkpoint
+        is written any more, and the last one stays.
+        """
         with uninterrupted():
-            self._append(partial)
-            if partial.result is not None:
-                self.result.add_result(partial.result)
-            for block, n_parts in partial.blocks.items():
-                self.done.end_block(block, n_parts)
-            for key in partial.units:
-                self.done.add(key)
-            for template, n in partial.counted.items():
-                self.result.count(template, n)
-            self._digests.frombytes(partial.digests.tobytes())
-            self._tokens += partial.tokens
-            if partial.stages is not None:
-                self.planner.stages.merge(partial.stages)
-            for remark in partial.remarks:
-                self.result.remarks.add(remark)
+            try:
+                self._absorb(partial)
+            except BaseException:
+                self._checkpoints = None
+                raise
         for remark in partial.remarks:
             if remark.status != NOTED:
                 logger.info("%s %s: %s", remark.status, remark.id, remark.reason)
                 self.watch.set_aside(remark)
 
-    def _append(self, partial: Partial) -> None:
-        if self._tables is None:
-            return
-        try:
+    def _absorb(self, partial: Partial) -> None:
+        if twice := [key for key in partial.units if key in self.done]:
+            raise RuntimeError(f"unit {twice[0]} came twice; this is a mistake of provis_fast")
+        if self._tables is not None:
             self._tables.append(partial.tables)
-        except BaseException:
-            self._checkpoints = (
-                None  # the result may hold units that are not done: no state to keep
-            )
-            raise
+        if partial.result is not None:
+            self.result.add_result(partial.result)
+        for block, n_parts in partial.blocks.items():
+            self.done.end_block(block, n_parts)
+        for key in partial.units:
+            self.done.add(key)
+        for template, n in partial.counted.items():
+            self.result.count(template, n)
+        self._digests.frombytes(partial.digests.tobytes())
+        self._tokens += partial.tokens
+        if partial.stages is not None:
+            self.planner.stages.merge(partial.stages)
+        for remark in partial.remarks:
+            self.result.remarks.add(remark)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of the input, all of them: records are counted, and duplicates known, by them."""
@@ -315,10 +316,12 @@ class AnalysisRun:
                 continue
             units = self.planner.units(block)
             sizes[block.index] = len(units)
-            for unit in units:
-                if self.shard.has(unit.key) and unit.key not in self.done:
-                    yield unit, sizes
-                    sizes = {}
+            # Asked before any of them is handed out: the thread that absorbs may end the block, and
+            # change what is known of it, while this one asks.
+            todo = [u for u in units if self.shard.has(u.key) and u.key not in self.done]
+            for unit in todo:
+                yield unit, sizes
+                sizes = {}
         yield None, sizes
 
     def _prepared(self) -> Iterator[tuple[Prepared | None, dict[int, int]]]:

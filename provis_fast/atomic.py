@@ -75,7 +75,10 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         os.chmod(temporary, new_file_mode() | 0o111 & ~_umask())
         yield temporary
+        for place, _, _ in os.walk(temporary):
+            flush_folder(Path(place))
         _swap(temporary, target)
+        flush_folder(target.parent)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -113,6 +116,7 @@ def replaced_file(target: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, new_file_mode())
         os.replace(temporary, target)
+        flush_folder(target.parent)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from provis_fast.atomic import flush_folder, flushed_file
 from provis_fast.errors import ResultError
 from provis_fast.fixed128 import Int128
+from provis_fast.folder_lock import LOCK
 from provis_fast.identity import differences
 from provis_fast.interruptions import uninterrupted
 from provis_fast.record_log import RecordLog
@@ -44,8 +45,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
 _TEMPORARY = f".{FILE}.new"
-FILES = (FILE, _TEMPORARY)
-"""The checkpoint, and what a process that was killed while it wrote one has left."""
+FILES = (FILE, _TEMPORARY, LOCK)
+"""The checkpoint, and what a process that was killed at its work may have left."""
 SPOOL = "per_protein.spool"
 """Folder beside it, where rows about single proteins wait (`provis_fast.spool`)."""
 FORMAT = "provis_fast.checkpoint"

@@ -8,6 +8,7 @@ adds each finished unit to the result (`provis_fast.analysis_run`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from provis_fast.checkpoint import SPOOL, Checkpoints
 from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.events import EventCallback
+from provis_fast.folder_lock import locked
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.per_protein.collecting import Wanted
@@ -152,6 +154,7 @@ def analyze(
         A folder where the state of the run is kept (`provis_fast.checkpoint`): a run that was
         killed, interrupted or has failed goes on from there when it is started again, and ends with
         the same result. The state of a finished run stays, too; delete it when the result is saved.
+        The folder is locked meanwhile: a second analysis in it is refused.
     checkpoint_seconds : float
         From one checkpoint to the next; 0 writes one after every pack.
     resume : bool
@@ -189,7 +192,8 @@ def analyze(
         On Ctrl-C; carries the partial result.
     ResultError
         The file of arcs, the folder of tables or the file of the profile cannot be written; a
-        checkpoint is damaged, or that of another run (the message lists what differs).
+        checkpoint is damaged, or that of another run (the message lists what differs); another
+        analysis is at work in its folder.
     WorkerError
         Worker processes cannot be started, or keep dying.
     """
@@ -220,14 +224,15 @@ def analyze(
         checkpoints = Checkpoints(
             checkpoint, check_seconds("checkpoint_seconds", checkpoint_seconds)
         )
-        if not resume:
-            checkpoints.remove()
     place = None if checkpoints is None else checkpoints.folder / SPOOL
     with (
+        nullcontext() if checkpoints is None else locked(checkpoints.folder),
         traced(profile) as stages,
         thread_count(threads),
         wanted.collected(plan.measures, plan.shard, place) as tables,
     ):
+        if checkpoints is not None and not resume:
+            checkpoints.remove()
         plan.planner.stages = stages
         watch = Watch(progress, events, stages)
         run = AnalysisRun(
@@ -273,6 +278,9 @@ def analyze(
                     if checkpoints is not None:
                         checkpoints.remove()
                     raise
+            if tables is not None:
+                with stages.timed("write"):
+                    tables.finish()
     return result
 
 

@@ -90,6 +90,7 @@ class Told:
         self.counted: dict[str, int] = {}
         self.digests = array("Q")
         self.tables: list[tuple[UnitKey, dict[str, pa.RecordBatch]]] = []
+        self.table_bytes = 0
         self.tokens = 0
 
     def add(self, unit: UnderWay) -> None:
@@ -99,5 +100,6 @@ class Told:
             self.counted[template] = self.counted.get(template, 0) + n
         self.digests.extend(unit.digests)
         self.tables += [(unit.key, rows) for rows in unit.tables]
+        self.table_bytes += sum(batch.nbytes for rows in unit.tables for batch in rows.values())
         self.tokens += unit.tokens
         unit.added = True

@@ -327,12 +327,15 @@ class Spool:
 
     def close(self) -> None:
         """Close the files; they stay where they are."""
-        for stream in self._streams:
+        streams, self._streams = self._streams, []
+        failed: OSError | None = None
+        for stream in streams:
             try:
                 stream.close()
             except OSError as error:  # what was committed is on the disk
-                raise cannot_write(self.folder, error) from error
-        self._streams = []
+                failed = failed or error
+        if failed is not None:
+            raise cannot_write(self.folder, failed) from failed
 
     def remove(self) -> None:
         """Close the files and delete the folder."""

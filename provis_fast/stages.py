@@ -19,7 +19,7 @@ attention   within it, attention and its statistics by our kernels; on a CPU onl
             on after it was told: there it is part of `forward`
 statistics  adding what the kernels have counted to the totals
 checkpoint  writing checkpoints
-write       writing results and tables
+write       writing tables of single proteins, once all rows are there
 wait        waiting for another stage; limits nothing by itself
 ==========  =====================================================================================
 """
@@ -48,7 +48,7 @@ _LIMITS = {
     "forward": "the forward pass",
     "statistics": "adding up",
     "checkpoint": "writing checkpoints",
-    "write": "writing results",
+    "write": "writing tables",
 }
 
 

@@ -58,6 +58,7 @@ from typing import Any
 from provis_fast import checkpoint, failed_table
 from provis_fast.atomic import cannot_write, check_target, flushed_file, replaced_folder
 from provis_fast.errors import ResultError
+from provis_fast.folder_lock import LOCK, locked
 from provis_fast.per_protein import folders
 from provis_fast.reading import (
     check_manifest,
@@ -267,11 +268,14 @@ def _foreign_in_partial(target: Path) -> list[str]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete a `partial_folder` that is of no use any more."""
-    for name in _PARTIAL_FILES:
-        (folder / name).unlink(missing_ok=True)
-    if (folder / checkpoint.SPOOL).is_dir():
-        shutil.rmtree(folder / checkpoint.SPOOL)
+    """Delete a `partial_folder` that is of no use any more; ResultError where one is at work."""
+    if not folder.is_dir():
+        return
+    with locked(folder):
+        for name in _PARTIAL_FILES - {LOCK}:
+            (folder / name).unlink(missing_ok=True)
+        if (folder / checkpoint.SPOOL).is_dir():
+            shutil.rmtree(folder / checkpoint.SPOOL)
     if folder.is_dir():
         folder.rmdir()
 

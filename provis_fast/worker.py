@@ -124,6 +124,11 @@ class Worker:
                 self.result.add_result(unit.apart)
             self._done.add(unit)
 
+    @property
+    def table_bytes(self) -> int:
+        """Memory of the rows of single proteins that `take` would hand over."""
+        return self._done.table_bytes
+
     def take(self, blocks: dict[int, int] | None = None) -> Partial:
         """What was done since the last call, for the coordinator to absorb.
 

@@ -7,9 +7,11 @@ import signal
 from pathlib import Path
 
 import analysis_cases
+import distributed_cases
 import pytest
 
 import provis_fast as pf
+from provis_fast import distributed
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,14 @@ def bert(tmp_path_factory) -> pf.Model:
 def esm(tmp_path_factory) -> pf.Model:
     """A small rotary ESM-2."""
     return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Workers without processes, which are slow to start."""
+    monkeypatch.setattr(
+        distributed, "_transport", lambda team, spec: distributed_cases.InThreads(spec)
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

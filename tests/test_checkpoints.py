@@ -19,6 +19,7 @@ from provis_fast.analysis_run import AnalysisRun
 from provis_fast.cli import main
 from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, InputError, ResultError
+from provis_fast.units import Done
 from provis_fast.worker import Worker
 
 OPTIONS = {"properties": ("amino_acid", "contact"), "weighting": "both", "batch_tokens": 300}
@@ -128,6 +129,27 @@ def test_any_error_leaves_a_checkpoint(bert, corpus, whole, tmp_path, monkeypatc
         pf.analyze(bert, corpus, **options)
     result = pf.analyze(bert, corpus, **options)
     assert result.equals(whole)
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_what_was_absorbed_in_part_is_not_kept(
+    bert, corpus, whole, tmp_path, monkeypatch, in_threads, workers
+):
+    """Totals are added before units are finished: a checkpoint in between would count twice."""
+    add, calls = Done.add, []
+
+    def failing(self, key):
+        calls.append(key)
+        if len(calls) == 5:
+            raise MemoryError
+        add(self, key)
+
+    options = OPTIONS | {"checkpoint": tmp_path / "kept", "checkpoint_seconds": 0}
+    with monkeypatch.context() as patched:
+        patched.setattr(Done, "add", failing)
+        with pytest.raises(MemoryError):
+            pf.analyze(bert, corpus, workers=workers, threads=1, **options)
+    assert pf.analyze(bert, corpus, **options).equals(whole)
 
 
 def test_another_run_is_refused_with_what_differs(bert, esm, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from provis_fast.cli import main, progress
 from provis_fast.cli.progress import ProgressReport, clock
-from provis_fast.events import Ended, Progress, Started, WorkerDied
+from provis_fast.events import Ended, Progress, Started
 
 
 @pytest.fixture
@@ -106,11 +106,9 @@ def test_the_last_words_say_what_limits_the_run(seconds):
     for device, gpu in (("cpu", ""), ("cuda:0", ", 1:01 of GPU time")):
         with ProgressReport(stream := io.StringIO()) as report:
             report.listen(started(0, device))
-            report.listen(WorkerDied("worker 1", "was killed by SIGKILL"))
             report.listen(Progress(2, 20, 2, 3.0))
             report.listen(ended)
         assert stream.getvalue().splitlines() == [
-            "worker 1 was killed by SIGKILL; its work is done again",
             "2/2 proteins (100%), 2.0 proteins/s, 20 tokens/s, 0:00 left",
             "read 1,200 proteins/s, forward 41.2: the forward pass limits the run; "
             f"1:00:00 of CPU time{gpu}",
@@ -123,9 +121,9 @@ def test_lines_stand_above_the_bar(seconds, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     with ProgressReport(stream) as report:
         report(1, 1, 2)
-        report.listen(WorkerDied("worker 1", "ended with status 1"))
+        report.listen(started(1))
         report(2, 2, 2)
     bar, line, last = filter(None, stream.getvalue().replace("\n", "\r").split("\r"))
     assert bar.startswith("[##########")
-    assert line == "worker 1 ended with status 1; its work is done again"
+    assert line.rstrip() == "Resumed after 1 proteins."
     assert last.startswith("[####################]")

@@ -20,6 +20,7 @@ from provis_fast.distributed import processes
 from provis_fast.distributed.pool import Began
 from provis_fast.engine import Interrupted
 from provis_fast.errors import ArgumentError, ModelError, WorkerError
+from provis_fast.events import Ended, Started, WorkerDied, WorkerStarted
 from provis_fast.properties import KeyClass
 from provis_fast.proteins import SetAside
 
@@ -104,10 +105,14 @@ def test_a_killed_worker_costs_nothing_but_time(bert, proteins, serial, monkeypa
         if began == 9 and isinstance(message, Began):
             os.kill(process.pid, signal.SIGKILL)
 
-    started = watch(monkeypatch, seen)
-    result = analyse(bert, proteins, workers=1)
+    started, told = watch(monkeypatch, seen), []
+    result = analyse(bert, proteins, workers=1, events=told.append)
     assert len(started) == 2 and "was killed by SIGKILL" in caplog.text
     assert result.equals(serial)
+    assert isinstance(told[0], Started) and isinstance(told[-1], Ended)
+    ready, died, again = (e for e in told if isinstance(e, WorkerStarted | WorkerDied))
+    assert ready == again == WorkerStarted("worker 1", "cpu")
+    assert died.name == "worker 1" and died.reason.startswith("was killed by SIGKILL")
 
 
 def test_a_protein_that_ends_its_worker_is_set_aside(bert, monkeypatch):
@@ -266,14 +271,6 @@ def test_the_command_line_has_workers(bert, tmp_path, monkeypatch, capsys, devic
 
 def test_threads_as_workers_give_what_one_process_gives(bert, proteins, serial, in_threads):
     assert analyse(bert, proteins, workers=3).equals(serial)
-
-
-@pytest.fixture
-def in_threads(monkeypatch):
-    """Workers without processes, which are slow to start."""
-    monkeypatch.setattr(
-        distributed, "_transport", lambda team, spec: distributed_cases.InThreads(spec)
-    )
 
 
 def test_shards_by_workers_make_the_whole(bert, proteins, serial, in_threads):

@@ -255,5 +255,6 @@ def test_rows_of_other_workers(bert, tmp_path):
                             partials.append(pickle.dumps(worker.take({0: len(units)})))
                 partials.append(pickle.dumps(worker.take()))
         run.absorb_all(pickle.loads(partial) for partial in reversed(partials))
+        tables.finish()
     assert run.result.analysed == len(found) and run.done.whole(0)
     assert files(tmp_path / "tables") == files(tmp_path / "expected")

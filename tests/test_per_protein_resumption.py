@@ -76,6 +76,55 @@ def test_stopped_and_resumed(bert, options, expected, tmp_path, places, error):
     assert files(tmp_path / "tables") == tables
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_make_the_same_tables(bert, expected, in_threads, tmp_path, workers):
+    result, tables = expected
+    found = pf.analyze(
+        bert,
+        proteins(LENGTHS),
+        PROPERTIES,
+        batch_tokens=150,
+        per_protein=TABLES,
+        per_protein_folder=tmp_path / "tables",
+        arcs=tmp_path / "arcs",
+        workers=workers,
+    )
+    assert found.equals(result) and files(tmp_path / "tables") == tables
+    (arcs,) = (content for name, content in tables.items() if name.startswith("arcs/"))
+    assert (tmp_path / "arcs").read_bytes() == arcs
+
+
+@pytest.mark.parametrize(("first", "then"), [(None, 2), (2, None), (2, 3)])
+def test_other_workers_go_on_with_the_tables(
+    bert, options, expected, in_threads, tmp_path, first, then
+):
+    result, tables = expected
+    with pytest.raises(StopError):
+        pf.analyze(bert, proteins(LENGTHS), progress=stopping_after(3), workers=first, **options)
+    again = pf.analyze(bert, proteins(LENGTHS), workers=then, **options)
+    assert again.equals(result) and files(tmp_path / "tables") == tables
+
+
+def test_shards_make_the_same_tables_with_workers(bert, in_threads, tmp_path):
+    """As one process makes them, shard by shard."""
+    options = {"batch_tokens": 150, "per_protein": TABLES, "threads": 1}
+    found = proteins(LENGTHS)
+    for name, number in (("one", None), ("more", 2)):
+        for index in (1, 2):
+            pf.analyze(
+                bert,
+                found,
+                PROPERTIES,
+                shard=(index, 2),
+                workers=number,
+                per_protein_folder=tmp_path / f"{name}{index}",
+                **options,
+            )
+    for index in (1, 2):
+        made = files(tmp_path / f"more{index}")
+        assert made == files(tmp_path / f"one{index}") and len(made) == 4
+
+
 def test_killed_between_checkpoints(bert, options, expected, tmp_path):
     """The disk as it was right after a checkpoint, but with what came after in the spool."""
     result, tables = expected
@@ -129,6 +178,34 @@ def test_rows_that_cannot_be_written_end_the_run(bert, options, expected, tmp_pa
     result, tables = expected
     assert pf.analyze(bert, proteins(LENGTHS), **options).equals(result)
     assert files(tmp_path / "tables") == tables
+
+
+def test_files_that_cannot_be_closed_hide_nothing(bert, options, tmp_path, monkeypatch):
+    """On a full disk, closing fails as well: what the analysis ended with is still told."""
+
+    def failing(self):
+        raise ResultError("the disk is full")
+
+    monkeypatch.setattr(Spool, "close", failing)
+    with pytest.raises(Interrupted) as caught:
+        pf.analyze(
+            bert, proteins(LENGTHS), progress=stopping_after(3, KeyboardInterrupt), **options
+        )
+    assert caught.value.partial.analysed > 0
+
+
+def test_writing_tables_is_part_of_the_analysis(bert, options, monkeypatch):
+    told = []
+    pf.analyze(bert, proteins(LENGTHS[:3]), events=told.append, **options)
+    assert told[-1].status == "complete" and told[-1].stage_seconds["write"] > 0
+
+    def failing(self, *arguments):
+        raise ResultError("no room")
+
+    monkeypatch.setattr(Spool, "finish", failing)
+    with pytest.raises(ResultError, match="no room"):
+        pf.analyze(bert, proteins(LENGTHS[:3]), events=told.append, **options)
+    assert told[-1].status == "failed" and told[-1].reason == "no room"
 
 
 def test_arcs_alone_survive(bert, tmp_path):

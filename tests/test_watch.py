@@ -108,7 +108,7 @@ def test_events_of_an_analysis(esm, tmp_path):
             "some.fasta",
             4,
         ),
-        RecordSetAside("one", "skipped", "duplicate id, first in some.fasta", "some.fasta"),
+        RecordSetAside("one", "skipped", "duplicate id, first in some.fasta", "some.fasta", 5),
     ]
     last = between[-1]
     assert isinstance(last, Progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import analysis_cases
 import numpy as np
@@ -11,8 +12,11 @@ import torch
 
 import provis_fast as pf
 from provis_fast.accumulate import Measures
+from provis_fast.distributed import worker_loop
+from provis_fast.distributed.scheduling import Task
 from provis_fast.errors import ArgumentError, ModelError
 from provis_fast.models import Model
+from provis_fast.partials import Partial
 from provis_fast.plan import PackPlanner
 from provis_fast.properties import REGISTRY
 from provis_fast.units import blocks
@@ -106,3 +110,23 @@ def test_a_relative_path_and_a_dtype_survive(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     other = spec.start().model
     assert (other.name, other.dtype, other.digest) == ("./bert", torch.bfloat16, model.digest)
+
+
+@pytest.mark.parametrize(("limit", "deliveries"), [(0, 4), (1 << 40, 1)])
+def test_rows_are_delivered_before_they_take_much_memory(bert, monkeypatch, limit, deliveries):
+    """By their size, as all tasks are there from the beginning and the time never comes."""
+    monkeypatch.setattr(worker_loop, "DELIVER_BYTES", limit)
+    monkeypatch.setattr(worker_loop, "DELIVER_SECONDS", float("inf"))
+    spec, planner = described(bert)
+    spec = replace(spec, tables=("proteins", "arcs"))
+    (block,) = blocks(analysis_cases.random_proteins([100] * 4))
+    units = planner.units(block)
+    inbox, told = worker_loop.Inbox(), []
+    inbox.put([Task(unit) for unit in units])
+    inbox.close()
+    worker_loop.work(spec, inbox, told.append)
+    partials = [message for message in told if isinstance(message, Partial)]
+    assert len(partials) == deliveries
+    assert [key for p in partials for key in p.units] == [unit.key for unit in units]
+    assert sum(p.result.analysed for p in partials) == 4
+    assert [key for p in partials for key, _ in p.tables] == [(0, k) for k in (1, 2, 3, 4)]

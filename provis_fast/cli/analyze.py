@@ -152,7 +152,7 @@ def _remove(partial: Path) -> None:
     """Delete what a finished run needed on its way."""
     try:
         storage.remove_partial(partial)
-    except OSError as error:
+    except (OSError, ResultError) as error:
         output.tell(f"note: {partial} is of no use any more, but cannot be deleted ({error})")
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
-from provis_fast.events import Checkpointed, Ended, Event, Progress, Started, WorkerDied
+from provis_fast.events import Ended, Event, Progress, Started
 from provis_fast.stages import in_words
 from provis_fast.watch import Pace
 
@@ -74,10 +74,6 @@ class ProgressReport:
                     self._line(f"Resumed after {event.proteins:,} proteins.")
             case Progress():
                 self(event.proteins, event.tokens, event.total)
-            case WorkerDied():
-                self._line(f"{event.name} {event.reason}; its work is done again")
-            case Checkpointed():
-                pass
             case Ended():
                 self._last_words = self._told(event)
 

@@ -20,6 +20,7 @@ from provis_fast.errors import ArgumentError
 
 if TYPE_CHECKING:
     from provis_fast.analysis_run import AnalysisRun
+    from provis_fast.events import EventCallback
     from provis_fast.models import Model
     from provis_fast.partials import Partial
     from provis_fast.units import Block, Done, Shard, Unit
@@ -122,7 +123,9 @@ class Workers(NamedTuple):
         threads = self.threads(threads, run.model)
         spec = WorkerSpec.of(run.model, run.measures, run.planner, threads, run.tables)
         _tell_memory(self, run.model)
-        found = partials(self, spec, run.planner.units, run.blocks(), run.done, run.shard)
+        found = partials(
+            self, spec, run.planner.units, run.blocks(), run.done, run.shard, run.watch.tell
+        )
         with closing(found):
             run.absorb_all(found)
 
@@ -152,6 +155,7 @@ def partials(
     blocks: Iterator[Block],
     done: Done,
     shard: Shard,
+    tell: EventCallback | None = None,
 ) -> Iterator[Partial]:
     """Run the units of an input by workers; to be closed where it is not read to its end.
 
@@ -169,6 +173,8 @@ def partials(
         Units that are not run; looked at, never changed, in the thread of the caller.
     shard : Shard
         Units of other shards are not run.
+    tell : callable, optional
+        Called with `WorkerStarted` and `WorkerDied`, in the thread of the caller.
 
     Yields
     ------
@@ -187,7 +193,7 @@ def partials(
     from provis_fast.distributed.pool import Pool
     from provis_fast.distributed.scheduling import Schedule
 
-    pool = Pool(_transport(workers, spec), workers.number, Schedule(plan, done, shard))
+    pool = Pool(_transport(workers, spec), workers.number, Schedule(plan, done, shard), tell)
     yield from pool.over(blocks)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from provis_fast import errors, versions
 from provis_fast.distributed.scheduling import AHEAD, Schedule, Task
 from provis_fast.errors import ArgumentError, WorkerError
+from provis_fast.events import EventCallback, WorkerDied, WorkerStarted
 from provis_fast.partials import Partial
 from provis_fast.units import Block, UnitKey
 
@@ -31,9 +32,10 @@ DEATHS_IN_A_ROW = 30
 
 
 class Ready(NamedTuple):
-    """A worker has loaded its model; `versions` are those of its software."""
+    """A worker has loaded its model on `device`; `versions` are those of its software."""
 
     versions: dict[str, tuple[str, ...]]
+    device: str = ""
 
 
 class Began(NamedTuple):
@@ -146,9 +148,18 @@ class Pool:
     workers : int
     schedule : Schedule
         Fresh.
+    tell : callable, optional
+        Called with `WorkerStarted` and `WorkerDied`.
     """
 
-    def __init__(self, transport: Transport, workers: int, schedule: Schedule):
+    def __init__(
+        self,
+        transport: Transport,
+        workers: int,
+        schedule: Schedule,
+        tell: EventCallback | None = None,
+    ):
+        self._tell = tell or (lambda event: None)
         self._transport, self._schedule = transport, schedule
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._places = range(workers)
@@ -222,6 +233,7 @@ class Pool:
             self._was_ready.add(self._place_of[number])
             self._tell_failures()
             self._compare(event.versions)
+            self._tell(WorkerStarted(self._name(number), event.device))
         elif isinstance(event, Logged):
             self._log(event)
         elif isinstance(event, Began):
@@ -253,6 +265,7 @@ class Pool:
             )
         self._schedule.lost(number, how)
         if was_ready:
+            self._tell(WorkerDied(self._name(number), how))
             if self._schedule.deaths_in_a_row >= DEATHS_IN_A_ROW:
                 raise WorkerError(
                     f"{DEATHS_IN_A_ROW} worker processes ended one after the other, and no protein "
@@ -272,6 +285,10 @@ class Pool:
                 self._tell_failures()
         else:
             raise error
+
+    def _name(self, number: int) -> str:
+        """What events call a worker: by its place, which one that takes it over has, too."""
+        return f"worker {self._place_of[number] + 1}"
 
     def _tell_failures(self) -> None:
         """Warn of workers that could not be started; where none could, an exception says so."""

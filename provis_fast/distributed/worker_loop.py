@@ -1,7 +1,8 @@
 """What every worker does, in whatever process: tasks in, sums over finished units out.
 
 Two threads share the work, as in an analysis without workers: one prepares units, the other runs
-the model. Sums are delivered every few seconds and whenever there is nothing left to do.
+the model. Sums are delivered every few seconds, when the rows that go with them take much memory,
+and whenever there is nothing left to do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from provis_fast.worker_spec import WorkerSpec
 
 #: Seconds between deliveries: more would be lost with a worker, fewer would cost time.
 DELIVER_SECONDS = 5.0
+#: Bytes of rows of single proteins after which they are delivered at once.
+DELIVER_BYTES = 64 << 20
 
 
 class Inbox:
@@ -131,7 +134,7 @@ def work(spec: WorkerSpec, inbox: Inbox, post: Callable[[Message], None]) -> Non
     """
     try:
         with spec.start() as worker:
-            post(Ready(versions.current()))
+            post(Ready(versions.current(), str(worker.model.device)))
             _run_tasks(worker, inbox, post)
     except Exception as error:
         post(Failed(_picklable(error)))
@@ -155,7 +158,11 @@ def _run_tasks(worker: Worker, inbox: Inbox, post: Callable[[Message], None]) ->
                     prepared = worker.planner.prepare(task.unit)
                 worker.run(prepared)
             finished += 1
-            if finished == inbox.given or time.monotonic() - delivered > DELIVER_SECONDS:
+            if (
+                finished == inbox.given
+                or worker.table_bytes > DELIVER_BYTES
+                or time.monotonic() - delivered > DELIVER_SECONDS
+            ):
                 partial = worker.take()
                 # A unit that was run protein by protein was told as many times.
                 post(partial._replace(units=list(dict.fromkeys(partial.units))))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provis_fast.atomic import cannot_write, check_target
-from provis_fast.errors import ArgumentError
+from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.interruptions import uninterrupted
 from provis_fast.per_protein import folders
 from provis_fast.units import WHOLE, Shard, UnitKey
@@ -88,8 +88,8 @@ class Wanted(NamedTuple):
     ) -> Iterator[Collector | None]:
         """What takes the rows of an analysis; None where nothing is asked for.
 
-        When the block ends the tables are written, each target whole or not at all; after an
-        exception they are not.
+        Its `finish` writes the tables. Without that they are not written, and what was written
+        before stays.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Wanted(NamedTuple):
         Raises
         ------
         ResultError
-            A target cannot be written, or the disk is full.
+            The place for the rows cannot be made.
         """
         target = self.folder or self.arcs
         if target is None:
@@ -112,14 +112,9 @@ class Wanted(NamedTuple):
             if place is None:
                 place = _temporary(target)
                 stack.callback(shutil.rmtree, place, ignore_errors=True)
-            rows = Collector(place, self.spooled, measures)
+            rows = Collector(place, self, measures, shard)
             stack.callback(rows.close)
             yield rows
-            with uninterrupted():
-                if self.folder is not None:
-                    rows.spool.finish(self.folder, shard, self.tables)
-                if self.arcs is not None:
-                    rows.spool.finish_table("arcs", self.arcs)
 
 
 class Collector:
@@ -131,16 +126,17 @@ class Collector:
     ----------
     place : Path
         Folder of the spool.
-    names : tuple of str
-        Tables.
+    wanted : Wanted
     measures : Measures
+    shard : Shard
     """
 
-    def __init__(self, place: Path, names: tuple[str, ...], measures: Measures):
+    def __init__(self, place: Path, wanted: Wanted, measures: Measures, shard: Shard = WHOLE):
         from provis_fast.per_protein.schemas import schemas
 
-        self.names = names
-        self._place, self._schemas = place, schemas(names, measures)
+        self.names = wanted.spooled
+        self._wanted, self._shard = wanted, shard
+        self._place, self._schemas = place, schemas(self.names, measures)
         self._spool: Spool | None = None
 
     @property
@@ -167,10 +163,29 @@ class Collector:
 
         self._spool = Spool.resume(self._place, state, self._schemas)
 
+    def finish(self) -> None:
+        """Write the tables, each target whole or not at all.
+
+        Raises
+        ------
+        ResultError
+            A target cannot be written, or the disk is full.
+        """
+        with uninterrupted():
+            if self._wanted.folder is not None:
+                self.spool.finish(self._wanted.folder, self._shard, self._wanted.tables)
+            if self._wanted.arcs is not None:
+                self.spool.finish_table("arcs", self._wanted.arcs)
+
     def close(self) -> None:
-        """Close the files of the spool; they stay."""
+        """Close the files of the spool; they stay.
+
+        What has to be on the disk is there already, so that nothing is raised which would take the
+        place of what ended the analysis.
+        """
         if self._spool is not None:
-            self._spool.close()
+            with suppress(ResultError):
+                self._spool.close()
 
 
 def _temporary(target: Path) -> Path:
