@@ -285,7 +285,7 @@ class Entry:
                 f"{len(sequence):,}: the entry is damaged; download it again"
             )
         labels, notes = residue_labels(self.features, len(sequence))
-        return Protein(self.accession, sequence, labels, source=source, notes=notes)
+        return Protein(self.accession, sequence, labels, source=source, notes=notes, line=self.line)
 
 
 def too_large() -> RecordError:
