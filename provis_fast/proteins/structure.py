@@ -251,7 +251,8 @@ def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
     table, the last one included; only in such files can the cut be seen.
     """
     lines = raw[:4096].split(b"\n", 2)
-    last = raw.rstrip().rsplit(b"\n", 1)[-1]
+    end = raw[-4096:].rstrip()  # the whole would be copied
+    last = (end if b"\n" in end else raw.rstrip()).rsplit(b"\n", 1)[-1]
     if len(lines) > 1 and lines[1].strip() == b"#" and last.strip() != b"#":
         raise InputError(
             "the file is cut off: its tables end with '#', the last one does not; if it is "
