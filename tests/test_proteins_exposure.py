@@ -136,3 +136,14 @@ def test_computed_only_when_asked_for(tmp_path, monkeypatch):
     (protein,) = read(tmp_path / "x.pdb", pdb_text(chain(FIVE)))
     assert list(protein.values) == ["solvent_exposure"]
     encode_protein(resolve(["contact", "amino_acid", "binding_site"]), protein, 5, slice(0, None))
+
+
+def test_atoms_on_top_of_one_another_are_unknown():
+    rng = np.random.default_rng(5)
+    position = rng.uniform(0, 30, (1500, 3))
+    carbon = [exposure._element_of(b"C")[0]] * len(position)
+    position[700] = position[3]  # the same place
+    position[1400] = position[10] + 1e-5  # next to nothing from it
+    found = exposure._shrake_rupley(position, carbon, 1024)
+    assert np.flatnonzero(np.isnan(found)).tolist() == [3, 10, 700]
+    assert np.isnan(exposure._shrake_rupley(np.zeros((5, 3)), carbon[:5], 5)).all()

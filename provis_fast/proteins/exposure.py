@@ -39,6 +39,8 @@ _PROBE = 1.4
 # residue's exposure by more than 0.03, nor by more than 0.005 on average.
 _POINTS = 240
 _ANGSTROM2 = 100.0  # in a square nanometre
+# Atoms nearer than this lie on top of one another (nm); mdtraj's limit is half of it.
+_TOO_NEAR = 2e-5
 # Atoms whose surface is computed at once, those around them besides: mdtraj compares all with all.
 _BLOCK = 1024
 
@@ -69,8 +71,8 @@ class SolventExposure:
         -------
         ndarray, float64 [L]
             Area divided by its maximum, from 0; residues at an end of a chain may come out above 1.
-            NaN where a residue is unresolved, lacks heavy atoms, or is none of the twenty (MSE
-            counts as methionine).
+            NaN where a residue is unresolved, lacks heavy atoms, has an atom on top of another, or
+            is none of the twenty (MSE counts as methionine).
         """
         if self._relative is None:
             self._relative = self._compute()
@@ -132,18 +134,52 @@ def _areas_of(position: np.ndarray, element: np.ndarray) -> np.ndarray:
 
 
 def _shrake_rupley(position: np.ndarray, elements: list[Any], wanted: int) -> np.ndarray:
-    """Surface of the first atoms among all, float64 [wanted] in Angstrom^2."""
+    """Surface of the first atoms among all, float64 [wanted] in Angstrom^2.
+
+    NaN for atoms on top of one another, at which mdtraj would end the process.
+    """
     import mdtraj
 
-    topology = mdtraj.Topology()
-    residue = topology.add_residue("ALA", topology.add_chain())
-    for element in elements:
-        topology.add_atom("X", element, residue)
-    trajectory = mdtraj.Trajectory((position / 10).astype(np.float32)[None], topology)
-    found = mdtraj.shrake_rupley(
-        trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(wanted)
+    nanometres = (position / 10).astype(np.float32)
+    kept, crowded = _apart(nanometres)
+    areas = np.full(wanted, np.nan)
+    asked = kept[kept < wanted]
+    if len(asked):
+        topology = mdtraj.Topology()
+        residue = topology.add_residue("ALA", topology.add_chain())
+        for atom in kept.tolist():
+            topology.add_atom("X", elements[atom], residue)
+        trajectory = mdtraj.Trajectory(nanometres[kept][None], topology)
+        found = mdtraj.shrake_rupley(
+            trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(len(asked))
+        )
+        areas[asked] = found[0, : len(asked)].astype(np.float64) * _ANGSTROM2
+    areas[crowded[:wanted]] = np.nan
+    return areas
+
+
+def _apart(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms that are apart, one of each set at the same place among them, and those that are not.
+
+    Returns
+    -------
+    kept : ndarray, int64 [K]
+        In ascending order.
+    crowded : ndarray, bool [A]
+        Atoms with another one at their place, or nearly.
+    """
+    from scipy.spatial import KDTree
+
+    _, first, inverse, counts = np.unique(
+        position, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    return found[0, :wanted].astype(np.float64) * _ANGSTROM2
+    crowded = counts[inverse.reshape(-1)] > 1
+    kept = np.sort(first)
+    places = position[kept].astype(np.float64)
+    distance, _ = KDTree(places).query(places, k=2, distance_upper_bound=_TOO_NEAR)
+    near = np.isfinite(distance[:, 1])
+    crowded[kept[near]] = True
+    return kept[~near], crowded
 
 
 def _element_of(symbol: bytes) -> tuple[Any, float]:
