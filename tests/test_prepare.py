@@ -378,3 +378,14 @@ def test_command_line(corpus, tmp_path, capsys):
     columns = ["--id-column", "key", "--sequence-column", "prot", "--overwrite"]
     assert main(["prepare", str(table), "--out", out, *columns]) == 0
     assert [one.id for one in load_proteins(out)] == ["a"]
+
+
+def test_how_the_input_was_read_is_told_of_the_data_set(tmp_path):
+    (tmp_path / "a.pdb").write_text(pdb_text(chain("MET LYS VAL")))
+    pf.prepare(tmp_path / "a.pdb", tmp_path / "data", min_plddt=50, plddt="b_factor")
+    source = load_proteins(tmp_path / "data")
+    assert (source.settings["min_plddt"], source.settings["plddt"]) == (("50.0",), ("b_factor",))
+    assert source.settings["format"] == ("prepared",)
+    (tmp_path / "a.fa").write_text(">p\nMKV\n")
+    both = load_proteins([tmp_path / "data", tmp_path / "a.fa"])
+    assert both.settings["min_plddt"] == ("50.0", "70.0")

@@ -171,6 +171,33 @@ def test_strings_that_are_not_there(tmp_path, change, message):
         list(load_proteins(tmp_path / "x.bcif"))
 
 
+def test_one_long_text_in_many_rows(tmp_path):
+    entry = content()
+    category = entry["dataBlocks"][0]["categories"][-1]
+    rows = reader.MAX_VALUES // (len(category["columns"]) + 1)
+    category["rowCount"], n = rows, reader.MAX_CHARACTERS // rows + 1
+    packing = [
+        {"kind": "RunLength", "srcType": 3, "srcSize": rows},
+        {"kind": "ByteArray", "type": 3},
+    ]
+    category["columns"][0]["data"] = {
+        "data": packed(0, rows),
+        "encoding": [
+            {
+                "kind": "StringArray",
+                "stringData": "A" * n,
+                "offsets": packed(0, n),
+                "offsetEncoding": packing[1:],
+                "dataEncoding": packing,
+            }
+        ],
+    }
+    category["columns"][0]["mask"] = None
+    (tmp_path / "x.bcif").write_bytes(msgpack.packb(entry))
+    with pytest.raises(InputError, match="have more than 268,435,456 characters"):
+        list(load_proteins(tmp_path / "x.bcif"))
+
+
 def test_more_rows_than_a_file_may_have(tmp_path):
     entry = content()
     category = entry["dataBlocks"][0]["categories"][-1]

@@ -11,7 +11,7 @@ from Bio.PDB.MMCIFParser import MMCIFParser
 from Bio.PDB.SASA import ShrakeRupley
 from structure_text import FIVE, Atom, chain, pdb_text, read, residue
 
-from provis_fast.errors import ArgumentError, InputError
+from provis_fast.errors import ArgumentError
 from provis_fast.properties import encode_protein, resolve
 from provis_fast.properties.residue_values import Buried
 from provis_fast.proteins import Protein, demo_set, exposure, load_proteins
@@ -146,6 +146,14 @@ def test_atoms_in_one_place_are_no_reason_to_end_the_process(tmp_path):
     (found,) = exposure_of(tmp_path / "x.pdb", atoms)
     assert np.isnan(found).tolist() == [k in (1, 3) for k in range(len(found))]
     assert np.isfinite(expected).all()
-    places = np.zeros((2, 3))
-    with pytest.raises(InputError, match="places of their own"):
-        exposure._areas_of(places, np.array([b"C", b"C"]))
+
+
+def test_atoms_on_top_of_one_another_are_unknown():
+    rng = np.random.default_rng(5)
+    position = rng.uniform(0, 30, (1500, 3))
+    carbon = [exposure._element_of(b"C")[0]] * len(position)
+    position[700] = position[3]  # the same place
+    position[1400] = position[10] + 1e-5  # next to nothing from it
+    found = exposure._shrake_rupley(position, carbon, 1024)
+    assert np.flatnonzero(np.isnan(found)).tolist() == [3, 10, 700]
+    assert np.isnan(exposure._shrake_rupley(np.zeros((5, 3)), carbon[:5], 5)).all()

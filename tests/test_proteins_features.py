@@ -43,6 +43,36 @@ def test_first_and_last_residue():
     assert labels["disulfide"].tolist() == [1, 0, 1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("location", "unknown"),
+    [
+        ("<1..3", [1, 2, 3]),
+        ("7..>10", [7, 8, 9, 10]),
+        ("?..3", [1, 2, 3]),
+        ("7..?", [7, 8, 9, 10]),
+        ("?8..9", [1, 2, 3, 4, 7, 8, 9]),
+        ("?", [1, 2, 3, 4, 7, 8, 9, 10]),
+        ("4..?,<3..3", [1, 2, 3, 4, 7, 8, 9, 10]),
+        ("P12345-2:1..3", []),
+        ("11..12", []),
+    ],
+)
+def test_what_an_uncertain_feature_may_cover_is_not_negative(location, unknown):
+    features = [Feature("DOMAIN", location), Feature("DOMAIN", "5..6")]
+    labels, (note,) = residue_labels(features, 10)
+    want = [1 if i in (5, 6) else -1 if i in unknown else 0 for i in range(1, 11)]
+    assert labels["domain"].tolist() == want and location in note
+    assert residue_labels(features[::-1], 10)[0]["domain"].tolist() == want
+    assert not residue_labels(features[:1], 10)[0]  # nothing else is annotated: all is unknown
+
+
+def test_an_uncertain_helix_between_others():
+    features = [Feature("HELIX", "1..2"), Feature("STRAND", "8..9"), Feature("HELIX", "4..?5")]
+    labels, _ = residue_labels(features, 10)
+    found = labels["author_secondary_structure"].tolist()
+    assert found == [0, 0, 3, -1, -1, -1, -1, 1, 1, -1]
+
+
 def test_many_features_left_out_make_a_short_note():
     _, (note,) = residue_labels([Feature("BINDING", f"{i}..x") for i in range(1000)], 5)
     assert len(note) < 500 and note.endswith("and 992 more")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structure_text import chain, pdb_text
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.proteins import Protein, load_proteins
@@ -40,6 +41,22 @@ def test_a_pattern_of_all_depths(data):
     assert [p.id for p in source] == ["a", "b", "sub/d.fa", "sub/deep/e.fa"]
     assert [p.source for p in source] == ["a.fa", "b.fa", "sub/d.fa", "sub/deep/e.fa"]
     assert source.notes == ()
+
+
+def test_a_pattern_of_all_depths_follows_no_links(data):
+    (data / "one").mkdir()
+    (data / "two").mkdir()
+    (data / ".hidden").mkdir()
+    (data / "one" / "y.fa").write_text(">y\nMKV\n")
+    (data / ".hidden" / "z.fa").write_text(">z\nMKV\n")
+    for name in ("one", "two"):  # as often as one likes round these circles
+        (data / name / "up").symlink_to(data, target_is_directory=True)
+    found = [p.relative_to(data) for p in load_proteins(f"{data}/**/*.fa").files]
+    assert len(found) == len(set(found)) and not any("up" in p.parts for p in found)
+    assert ids(f"{data}/**/y.fa") == ids(f"{data}/one/**") == ["y"]
+    assert ids(f"{data}/**/.hid*/*.fa") == ["z"]
+    with pytest.raises(InputError, match="no file fits"):
+        load_proteins(f"{data}/**/z.fa")
 
 
 def test_what_a_pattern_leaves_out_is_noted(data):
@@ -115,6 +132,11 @@ def test_standard_input(monkeypatch, compress):
     for _ in range(2):  # as often as wanted
         p, bad, q = source.records()
         assert (p.id, q.id, p.source, bad.source, bad.line) == ("p", "q", "stdin", "stdin", 4)
+
+
+def test_a_structure_from_standard_input_is_called_by_no_file_number(monkeypatch):
+    pipe_in(monkeypatch, pdb_text(chain("MET LYS VAL")).encode())
+    assert ids("-", format="pdb") == ["stdin_A"]
 
 
 def test_standard_input_is_named_in_errors(monkeypatch):

@@ -220,6 +220,16 @@ def test_every_kind_of_text(tmp_path, kind):
     assert (one.id, one.sequence) == ("a", "MKV")
 
 
+def test_a_long_text_in_many_rows_is_held_once(tmp_path):
+    long = "A" * 1000
+    indices = pa.array([0, None, 1, 0], pa.int32())
+    columns = {"id": list("abcd"), "sequence": ["MKV"] * 4}
+    columns["text"] = pa.DictionaryArray.from_arrays(indices, pa.array([long, "HEC"]))
+    found = records(write_table(tmp_path / "a.arrow", pa.table(columns)))
+    texts = [(p.text or {}).get("text") for p in found]
+    assert texts == [long, None, "HEC", long] and texts[0] is texts[3]
+
+
 def test_ids_and_clusters_may_be_numbers(tmp_path):
     table = pa.table({"id": [7], "sequence": ["MKV"], "cluster": [12]})
     (one,) = records(write_table(tmp_path / "t.parquet", table))

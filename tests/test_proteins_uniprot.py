@@ -86,6 +86,18 @@ def test_labels_of_a_flat_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_lines_of_entries(tmp_path, name):
+    file, text = FILES[name]
+    found = records(tmp_path / file, text(), format=name)
+    if name == "uniprot-json":
+        assert {record.line for record in found} == {None}  # it is no file of lines
+        return
+    lines = text().split("\n")
+    for record in found:  # the accession stands on the entry's first line, or soon after
+        assert record.id in "\n".join(lines[record.line - 1 : record.line + 1])
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("compressed", [False, True])
 def test_formats_agree(tmp_path, name, compressed):
     flat = records(tmp_path / "flat.dat", uniprot_files.flat())

@@ -169,8 +169,8 @@ def test_headers_of_tsv(tmp_path):
         records(path, "Entry\tEntry\tSequence\nP1\tP1\tMKV\n")
     with pytest.raises(InputError, match="no rows"):
         records(path, "Entry\tSequence\n")
-    with pytest.raises(InputError, match="unknown kind"):
-        records(path, "id\tsequence\nP1\tMKV\n", format=None)
+    (other,) = records(path, "id\tsequence\nP1\tMKV\n", format=None)
+    assert other.id == "P1" and other.line == 2  # a table, though not UniProt's
     wide = "\t".join(["Entry", "Protein names", *(f"column {i}" for i in range(200)), "Sequence"])
     (protein,) = records(path, wide + "\nP1\t" + "\t" * 201 + "MKV\n")
     assert protein.sequence == "MKV"
@@ -204,6 +204,10 @@ def test_json_lines_go_on_behind_damage(tmp_path):
     found = records(tmp_path / "a.json", "\n".join(lines))
     assert ids(found) == ["P00001", "P00004"]
     assert [record.line for record in failed(found)] == [2, 3]
+    (crowd,) = failed(
+        records(tmp_path / "b.json", f"{lines[0]}\n{lines[3]}\n[{'1,' * 200_000}1]\n")
+    )
+    assert crowd.line == 3 and "got more" in crowd.reason
 
 
 def test_json_ends_with_damage(tmp_path):
@@ -295,6 +299,21 @@ def test_gff3_with_a_fasta_file_beside_it(tmp_path, suffix):
     assert [p.id for p in folder] == [*(e.accession for e in ENTRIES), "other"]
     assert folder.notes == (f"a{suffix}: not read apart, but with a.gff3",)
     assert [d["path"] for d in folder.digests()] == ["a.gff3", f"a{suffix}", "b.fa"]
+
+
+def test_sequences_beside_a_gff3_file_are_that_files(tmp_path):
+    (tmp_path / "a.fa").write_text(">P1\nMKV\n>bad\nM1\n>P2\nMKL\n")
+    text = "##gff-version 3\n\n##sequence-region P1 1 3\nP1\tx\tHelix\t1\t2\t.\t.\t.\tID=h\n"
+    one, bad, two = records(tmp_path / "a.gff3", text)
+    assert (one.source, one.line) == ("a.gff3", 3)
+    assert [(r.id, r.source, r.line) for r in (bad, two)] == [("bad", "a.fa", 4), ("P2", "a.fa", 5)]
+
+
+def test_notes_of_blanks_take_no_time_without_end(tmp_path):
+    blanks = " " * 500_000  # a search that goes back over them would take minutes
+    text = uniprot_files.flat(SMALL)
+    old = f"FT   DOMAIN        1      2       {blanks}x {{ECO:1}}.\nSQ   SEQ"
+    assert len(records(tmp_path / "a.dat", text.replace("SQ   SEQ", old, 1))) == len(SMALL)
 
 
 def test_gff3_without_sequences(tmp_path):

@@ -220,7 +220,9 @@ def _column_cells(column: pa.Array, names: bool) -> list[Cell]:
         convert = _listed_text if as_text else _numbers
         return [convert(item.values) if item.is_valid else None for item in column]
     if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
+        # Each text once, however many rows have it: a short file may repeat a long one.
+        values = _column_cells(column.dictionary, names)
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
     if _is_text(kind):
         return [_text(value) for value in column.to_pylist()]
     if names:

@@ -29,6 +29,8 @@ _NEEDS_BIOTITE = (
 )
 #: Values of a whole file: what an mmCIF file of the greatest size could hold at four bytes each.
 MAX_VALUES = MAX_RECORD_BYTES // 4
+#: Characters of all values together. A file has a text once, however many rows hold it.
+MAX_CHARACTERS = 16 * MAX_VALUES
 #: Lists, maps and their entries in a file; 100 categories of 20 columns make about 100,000.
 _MAX_OBJECTS = 1_000_000
 
@@ -132,7 +134,7 @@ def _block(content: dict[str, Any]) -> gemmi.cif.Block:
     """The first data block, decoded."""
     given = content["dataBlocks"][0]
     block = gemmi.cif.Document().add_new_block(str(given["header"]) or "unnamed")
-    left = MAX_VALUES
+    left, characters_left = MAX_VALUES, MAX_CHARACTERS
     for category in given["categories"]:
         name, rows, columns = category["name"], category["rowCount"], category["columns"]
         if not _is_name(name) or not name.startswith("_"):
@@ -157,6 +159,13 @@ def _block(content: dict[str, Any]) -> gemmi.cif.Block:
             except (InputError, *_DAMAGED) as error:
                 why = error.reason if isinstance(error, InputError) else str(error)
                 raise InputError(f"damaged: {name}.{tag}: {why}") from error
+            characters_left -= sum(map(len, values[-1]))
+            if characters_left < 0:
+                raise InputError(
+                    f"{name}.{tag}: its values, with those before, have more than "
+                    f"{MAX_CHARACTERS:,} characters, many times what a structure of the greatest "
+                    "size has: damaged, or made to exhaust memory"
+                )
             tags.append(tag)
         block.init_loop(f"{name}.", tags).set_all_values(values)
     return block

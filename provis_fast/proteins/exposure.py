@@ -17,9 +17,7 @@ from typing import Any
 
 import gemmi
 import numpy as np
-from scipy.spatial import cKDTree
 
-from provis_fast.errors import InputError
 from provis_fast.proteins.atoms import ModelAtoms
 from provis_fast.proteins.polymer import Places
 
@@ -40,9 +38,9 @@ _PROBE = 1.4
 # Points on the sphere of each atom. Four times as many take four times as long and change no
 # residue's exposure by more than 0.03, nor by more than 0.005 on average.
 _POINTS = 240
-# Angstrom: no bond is a hundred times as short.
-_NEAREST = 0.01
 _ANGSTROM2 = 100.0  # in a square nanometre
+# Atoms nearer than this lie on top of one another (nm); mdtraj's limit is half of it.
+_TOO_NEAR = 2e-5
 # Atoms whose surface is computed at once, those around them besides: mdtraj compares all with all.
 _BLOCK = 1024
 
@@ -73,8 +71,8 @@ class SolventExposure:
         -------
         ndarray, float64 [L]
             Area divided by its maximum, from 0; residues at an end of a chain may come out above 1.
-            NaN where a residue is unresolved, lacks heavy atoms, has an atom in another's place,
-            or is none of the twenty (MSE counts as methionine).
+            NaN where a residue is unresolved, lacks heavy atoms, has an atom on top of another, or
+            is none of the twenty (MSE counts as methionine).
         """
         if self._relative is None:
             self._relative = self._compute()
@@ -85,9 +83,6 @@ class SolventExposure:
         """Exposure of all residues of the model, float64 [R]."""
         atoms = self._atoms
         chosen = np.flatnonzero(_one_location(atoms) & self._taken[atoms.residue])
-        coincide = _coinciding(atoms.position[chosen])
-        broken = np.unique(atoms.residue[chosen[coincide]])
-        chosen = np.delete(chosen, coincide)
         n = len(atoms.residue_name)
         sizes = np.bincount(atoms.residue[chosen], minlength=n)
         areas = np.bincount(
@@ -98,7 +93,6 @@ class SolventExposure:
         letters = [_LETTER_OF.get(name, "") for name in atoms.residue_name.tolist()]
         largest = np.array([MAXIMUM_AREA.get(letter, np.nan) for letter in letters])
         complete = sizes >= np.array([HEAVY_ATOMS.get(letter, 0) for letter in letters])
-        complete[broken] = False
         return np.where(complete & self._taken, areas / largest, np.nan)
 
 
@@ -117,15 +111,6 @@ def _one_location(atoms: ModelAtoms) -> np.ndarray:
         heavy[atom] = key not in seen
         seen.add(key)
     return heavy
-
-
-def _coinciding(position: np.ndarray) -> np.ndarray:
-    """Atoms nearer to another one than any two can be, int [N], sorted.
-
-    A file that has them is wrong there, and mdtraj would end the process.
-    """
-    pairs = cKDTree(position).query_pairs(_NEAREST, output_type="ndarray")
-    return np.unique(pairs)
 
 
 def _areas_of(position: np.ndarray, element: np.ndarray) -> np.ndarray:
@@ -149,21 +134,52 @@ def _areas_of(position: np.ndarray, element: np.ndarray) -> np.ndarray:
 
 
 def _shrake_rupley(position: np.ndarray, elements: list[Any], wanted: int) -> np.ndarray:
-    """Surface of the first atoms among all, float64 [wanted] in Angstrom^2."""
+    """Surface of the first atoms among all, float64 [wanted] in Angstrom^2.
+
+    NaN for atoms on top of one another, at which mdtraj would end the process.
+    """
     import mdtraj
 
-    topology = mdtraj.Topology()
-    residue = topology.add_residue("ALA", topology.add_chain())
-    for element in elements:
-        topology.add_atom("X", element, residue)
-    places = (position / 10).astype(np.float32)
-    if len(np.unique(places, axis=0)) < len(places):  # far from one another, rounded to one place
-        raise InputError("solvent exposure: expected atoms in places of their own; check them")
-    trajectory = mdtraj.Trajectory(places[None], topology)
-    found = mdtraj.shrake_rupley(
-        trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(wanted)
+    nanometres = (position / 10).astype(np.float32)
+    kept, crowded = _apart(nanometres)
+    areas = np.full(wanted, np.nan)
+    asked = kept[kept < wanted]
+    if len(asked):
+        topology = mdtraj.Topology()
+        residue = topology.add_residue("ALA", topology.add_chain())
+        for atom in kept.tolist():
+            topology.add_atom("X", elements[atom], residue)
+        trajectory = mdtraj.Trajectory(nanometres[kept][None], topology)
+        found = mdtraj.shrake_rupley(
+            trajectory, n_sphere_points=_POINTS, mode="atom", atom_indices=range(len(asked))
+        )
+        areas[asked] = found[0, : len(asked)].astype(np.float64) * _ANGSTROM2
+    areas[crowded[:wanted]] = np.nan
+    return areas
+
+
+def _apart(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms that are apart, one of each set at the same place among them, and those that are not.
+
+    Returns
+    -------
+    kept : ndarray, int64 [K]
+        In ascending order.
+    crowded : ndarray, bool [A]
+        Atoms with another one at their place, or nearly.
+    """
+    from scipy.spatial import KDTree
+
+    _, first, inverse, counts = np.unique(
+        position, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    return found[0, :wanted].astype(np.float64) * _ANGSTROM2
+    crowded = counts[inverse.reshape(-1)] > 1
+    kept = np.sort(first)
+    places = position[kept].astype(np.float64)
+    distance, _ = KDTree(places).query(places, k=2, distance_upper_bound=_TOO_NEAR)
+    near = np.isfinite(distance[:, 1])
+    crowded[kept[near]] = True
+    return kept[~near], crowded
 
 
 def _element_of(symbol: bytes) -> tuple[Any, float]:

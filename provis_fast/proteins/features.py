@@ -30,14 +30,15 @@ those before and behind, which the structure need not have covered, unknown. Whe
 helix goes before strand and strand before turn, in whatever order they come.
 
 A feature whose position is uncertain (``?``, ``?15``, ``<1``, ``>300``), is of another isoform
-(``P12345-2:5..7``) or lies outside the sequence is left out, as if it were not annotated, and a
-note on the protein says so.
+(``P12345-2:5..7``) or lies outside the sequence is left out, and a note on the protein says so.
+Residues that a feature of uncertain position may cover are not negative but unknown: from its
+beginning, or the first residue where that is uncertain, to its end, or the last residue.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -89,6 +90,7 @@ def _spelling(name: str) -> str:
 _KEY_OF = {_spelling(name): key for key, (_, others) in _TABLE.items() for name in (key, *others)}
 
 _CERTAIN = re.compile(r"(\d{1,9})(?:\.\.(\d{1,9}))?", re.ASCII)
+_UNCERTAIN = "position uncertain"
 _DISORDERED = re.compile(r'\s*"?disordered[.;"]*(\s*\{.*)?\s*', re.IGNORECASE)
 
 
@@ -141,12 +143,17 @@ def residue_labels(
     """
     spans: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
     left_out: set[str] = set()
+    perhaps: dict[str, np.ndarray] = {}  # residues that features of uncertain position may cover
     for feature in features:
+        label = _TABLE[feature.key][0]
         found, why = _spans(feature.location, length)
         if why:
             left_out.add(f"{feature.key} {feature.location[:40]} ({why})")
+            if why == _UNCERTAIN:
+                covered = perhaps.setdefault(label, np.zeros(length, bool))
+                for start, end in _possible(feature.location, length):
+                    covered[start - 1 : end] = True
             continue
-        label = _TABLE[feature.key][0]
         kind = label, _CLASS_OF_KEY.get(feature.key, 1)
         starts, ends = spans.setdefault(kind, ([], []))
         for start, end in found:
@@ -167,6 +174,9 @@ def residue_labels(
         known = np.flatnonzero(labels[_STRUCTURE] != UNKNOWN)
         covered = labels[_STRUCTURE][known[0] : known[-1] + 1]
         covered[covered == UNKNOWN] = OTHER
+    for label in labels.keys() & perhaps.keys():
+        negative = OTHER if label == _STRUCTURE else 0
+        labels[label][perhaps[label] & (labels[label] == negative)] = UNKNOWN
     return {name: labels[name] for name in sorted(labels)}, _note(sorted(left_out))
 
 
@@ -179,7 +189,7 @@ def _spans(location: str, length: int) -> tuple[list[tuple[int, int]], str]:
             if ":" in part:
                 return [], "of another isoform"
             uncertain = any(sign in part for sign in "?<>")
-            return [], "position uncertain" if uncertain else "no position"
+            return [], _UNCERTAIN if uncertain else "no position"
         start = int(match[1])
         end = int(match[2] or start)
         if not 1 <= start <= end <= length:
@@ -187,6 +197,16 @@ def _spans(location: str, length: int) -> tuple[list[tuple[int, int]], str]:
             return [], why
         found.append((start, end))
     return found, ""
+
+
+def _possible(location: str, length: int) -> Iterator[tuple[int, int]]:
+    """First and last residue that each part of an uncertain location may have."""
+    for part in location.split(","):
+        first, dots, last = part.partition("..")
+        ends = [_CERTAIN.fullmatch(end) for end in (first, last if dots else first)]
+        start = int(ends[0][1]) if ends[0] else 1
+        end = int(ends[1][1]) if ends[1] else length
+        yield max(1, start), min(end, length)
 
 
 def _note(left_out: list[str], shown: int = 8) -> tuple[str, ...]:
@@ -285,7 +305,7 @@ class Entry:
                 f"{len(sequence):,}: the entry is damaged; download it again"
             )
         labels, notes = residue_labels(self.features, len(sequence))
-        return Protein(self.accession, sequence, labels, source=source, notes=notes)
+        return Protein(self.accession, sequence, labels, source=source, notes=notes, line=self.line)
 
 
 def too_large() -> RecordError:

@@ -16,7 +16,7 @@ the same ID are parts of one feature: if one part cannot be used, none is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from provis_fast.errors import InputError
@@ -110,7 +110,9 @@ def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAsi
                 yield from _sequences(header, lines, held, source)
                 missing = "its ##FASTA section has no sequence of this name"
             elif cut is None and (beside := companion(path)) is not None:
-                for record in fasta.read(beside, source, reading):
+                # Its lines are counted in that file, and what it is called goes with them.
+                name = str(PurePosixPath(source).with_name(beside.name))
+                for record in fasta.read(beside, name, reading):
                     yield _with_features(record, held, source)
                 missing = f"{beside.name} has no sequence of this name"
             else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import re
 import shutil
 import sys
 import tempfile
@@ -150,7 +152,7 @@ def listed(path: Path) -> Iterator[tuple[Path, int]]:
 
 def _matching(pattern: Path, file_format: Format | None, notes: list[str]) -> list[InputFile]:
     """Files that fit a pattern, named from the last folder on that the pattern spells out."""
-    found = sorted({Path(name) for name in glob.iglob(str(pattern), recursive=True)})
+    found = sorted(_fitting(pattern))
     if not found:
         raise InputError("no file fits this pattern; check its spelling and the folder", pattern)
     folders = [path for path in found if path.is_dir() and not _is_one_input(path)]
@@ -160,15 +162,12 @@ def _matching(pattern: Path, file_format: Format | None, notes: list[str]) -> li
         )
     # What lies in the folder of an LMDB or a prepared data set is not a file of its own.
     files = [path for path in found if path not in folders and not _is_one_input(path.parent)]
-    plain = list(pattern.parts[:-1])
-    while any(glob.has_magic(part) for part in plain):
-        plain.pop()
+    root = _spelt_out(pattern)
     if file_format is not None:  # they are named one by one, as it were
         for file in files:
             _check_regular(file)
-        root = Path(*plain)
         return [InputFile(file, file_format, file.relative_to(root).as_posix()) for file in files]
-    kept = _of_a_known_kind(files, Path(*plain), str(pattern), None, notes)
+    kept = _of_a_known_kind(files, root, str(pattern), None, notes)
     if not kept:
         raise InputError(
             f"no file that fits this pattern is of a known kind ({' '.join(suffixes())}, also .gz "
@@ -176,6 +175,32 @@ def _matching(pattern: Path, file_format: Format | None, notes: list[str]) -> li
             pattern,
         )
     return kept
+
+
+def _spelt_out(pattern: Path) -> Path:
+    """The folder up to the first wildcard."""
+    plain = list(pattern.parts[:-1])
+    while any(glob.has_magic(part) for part in plain):
+        plain.pop()
+    return Path(*plain)
+
+
+def _fitting(pattern: Path) -> set[Path]:
+    """Files and folders that fit a pattern, hidden ones not unless it says so."""
+    if "**" not in pattern.parts:
+        return {Path(name) for name in glob.iglob(str(pattern))}
+    # Path.glob does not follow links by "**", where links in a circle would have no end.
+    root = _spelt_out(pattern)
+    parts = [p if p == "**" else re.sub(r"\*\*+", "*", p) for p in pattern.parts[len(root.parts) :]]
+    if parts[-1] == "**":
+        parts.append("*")
+    hidden = [part for part in parts if part.startswith(".")]
+
+    def told(name: str) -> bool:
+        return not name.startswith(".") or any(fnmatch.fnmatchcase(name, one) for one in hidden)
+
+    found = root.glob("/".join(parts))
+    return {path for path in found if all(map(told, path.relative_to(root).parts))}
 
 
 def _of_a_known_kind(

@@ -120,6 +120,17 @@ def notes(path: Path) -> list[str]:
         return []
 
 
+def reading_of(path: Path) -> dict[str, tuple[str, ...]]:
+    """Options by which the input was read that was prepared; none where nothing tells."""
+    try:
+        given = read_manifest(path).content["options"].get("reading")
+    except InputError:
+        return {}
+    if not isinstance(given, dict):
+        return {}
+    return {name: tuple(map(str, v)) for name, v in given.items() if isinstance(v, list)}
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a data set of this format's version.
 

@@ -79,10 +79,22 @@ class ProteinSource:
 
     @property
     def settings(self) -> dict[str, tuple[str, ...]]:
-        """How the files are read, for `HeadStatistics.settings`."""
-        options = {"unique": self._unique, **asdict(self._reading)}
-        found = {name: (str(value),) for name, value in options.items() if value is not None}
-        formats = {item.format.name for item in self._inputs if isinstance(item, InputFile)}
+        """How the files are read, for `HeadStatistics.settings`.
+
+        Of prepared data sets, how the input was read that they were made of.
+        """
+        files = [item for item in self._inputs if isinstance(item, InputFile)]
+        data_sets = [item.path for item in files if item.format.name == "prepared"]
+        own = asdict(self._reading)
+        ways = [{name: (str(value),) for name, value in own.items() if value is not None}]
+        if data_sets and len(data_sets) == len(self._inputs):
+            ways.clear()  # nothing here is read by this source's own options
+        ways += map(prepared.reading_of, data_sets)
+        found = {"unique": (self._unique,)}
+        for name in own:
+            if values := {value for way in ways for value in way.get(name, ())}:
+                found[name] = tuple(sorted(values))
+        formats = {item.format.name for item in files}
         return found | ({"format": tuple(sorted(formats))} if formats else {})
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import gemmi
 import numpy as np
@@ -119,14 +119,15 @@ def records_of(
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         kind = "PDB" if block is None else "mmCIF"
         raise InputError(f"no atoms: this is not a {kind} file of a structure, or is cut off", path)
-    entry = _entry_id(structure, path)
+    name = PurePosixPath(source).name  # the path itself may be that of a temporary file
+    entry = _entry_id(structure, name)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
     unmodelled = _chains_without_coordinates(structure) if block is None else []
     structure.setup_entities()
     try:
         atoms = ModelAtoms.of(structure)
         chains = read_chains(structure, atoms)
-        plddt, left_out = _confidence(structure, block, raw, path, atoms, chains, reading)
+        plddt, left_out = _confidence(block, raw, name, atoms, chains, reading)
         proteins = list(
             _proteins(entry, source, structure, block, raw, atoms, chains, plddt, left_out)
         )
@@ -152,10 +153,9 @@ def records_of(
 
 
 def _confidence(
-    structure: gemmi.Structure,
     block: gemmi.cif.Block | None,
     raw: bytes,
-    path: Path,
+    name: str,
     atoms: ModelAtoms,
     chains: list[Chain],
     reading: Reading,
@@ -167,7 +167,7 @@ def _confidence(
     if reading.plddt == "b_factor":
         predicted = not is_experimental(block, raw)
     else:
-        predicted = is_predicted(block, raw, path.name)
+        predicted = is_predicted(block, raw, name)
     if not predicted:
         return None, none_left_out
     plddt = plddt_of(chains, block, atoms)
@@ -251,7 +251,8 @@ def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
     table, the last one included; only in such files can the cut be seen.
     """
     lines = raw[:4096].split(b"\n", 2)
-    last = raw.rstrip().rsplit(b"\n", 1)[-1]
+    end = raw[-4096:].rstrip()  # the whole would be copied
+    last = (end if b"\n" in end else raw.rstrip()).rsplit(b"\n", 1)[-1]
     if len(lines) > 1 and lines[1].strip() == b"#" and last.strip() != b"#":
         raise InputError(
             "the file is cut off: its tables end with '#', the last one does not; if it is "
@@ -261,14 +262,12 @@ def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
         )
 
 
-def _entry_id(structure: gemmi.Structure, path: Path) -> str:
+def _entry_id(structure: gemmi.Structure, name: str) -> str:
     info = structure.info
     entry = info["_entry.id"].strip() if "_entry.id" in info else ""
     if entry:
         return entry
-    stem = re.sub(
-        r"(\.gz|\.zst|\.pdb|\.ent|\.cif|\.mmcif|\.bcif)+$", "", path.name, flags=re.IGNORECASE
-    )
+    stem = re.sub(r"(\.gz|\.zst|\.pdb|\.ent|\.cif|\.mmcif|\.bcif)+$", "", name, flags=re.IGNORECASE)
     named_as_pdb = re.fullmatch(r"pdb(\d\w{3})", stem)  # pdb1abc.ent
     return named_as_pdb.group(1) if named_as_pdb else stem
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -144,13 +145,14 @@ def _from_lines(stream: BinaryIO, path: Path, source: str) -> Iterator[Protein |
                 yield _failed(where, too_large(), source, number)
                 continue
             reader = _Reader(source, where, number)
-            records = list(reader.records(BytesIO(text)))
+            records = list(islice(reader.records(BytesIO(text)), 2))
             if reader.broken:
                 yield _failed(where, reader.broken, source, number)
             elif len(records) == 1:
                 yield records[0]
             else:
-                reason = f"expected one entry on a line of JSON lines, got {len(records)}"
+                found = "more" if records else "none"
+                reason = f"expected one entry on a line of JSON lines, got {found}"
                 yield _failed(where, RecordError(reason), source, number)
     except DAMAGED as error:
         reason = f"the compressed file is damaged or cut off: {error}"

@@ -26,7 +26,6 @@ from provis_fast.proteins.record import Protein, SetAside
 FIRST_LINE = b"ID   "
 _MAX_LINE = 1 << 20  # the format wraps lines at 80 columns or so
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OLD_EVIDENCE = re.compile(r"\s*\{.*")
 _LENGTH = re.compile(rb"SQ   SEQUENCE +(\d{1,9}) AA;")
 
 
@@ -179,7 +178,7 @@ class _FlatEntry(Entry):
             if line[13:21].strip():  # before 2019: from and to in columns of their own
                 name = line[5:13].strip()
                 start, end = line[14:20].strip(), line[21:27].strip()
-                self._note = _OLD_EVIDENCE.sub("", line[34:])
+                self._note = line[34:].partition("{")[0].rstrip()  # without evidence
                 self._feature = name, start if start == end else f"{start}..{end}"
             else:
                 self._feature = name, line[21:].strip()
