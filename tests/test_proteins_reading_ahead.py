@@ -47,7 +47,7 @@ def plain(record: Protein | SetAside) -> object:
         *(record.residue_numbers,),
         *(None if xyz is None else xyz.tobytes() for xyz in (record.ca, record.cb)),
         {name: np.asarray(labels).tolist() for name, labels in record.labels.items()},
-        {name: values.tolist() for name, values in record.values.items()},
+        {name: values.tobytes() for name, values in record.values.items()},  # NaN too
     )
 
 
