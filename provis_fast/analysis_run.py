@@ -31,6 +31,7 @@ from provis_fast.packs import Prepared
 from provis_fast.partials import Partial, Tables
 from provis_fast.plan import PackPlanner
 from provis_fast.prefetch import prefetched
+from provis_fast.properties.columns import missing_columns
 from provis_fast.proteins import Protein, ProteinSource, SetAside
 from provis_fast.proteins.reader_process import Batch
 from provis_fast.stages import WAIT, Lane, Span, Total
@@ -242,6 +243,8 @@ class AnalysisRun:
                     span.count(
                         proteins=len(block.records), tokens=_residues(block), bytes=self._bytes()
                     )
+            if not read:
+                missing_columns(self.measures.properties, block.records)
             read += len(block.records)
             yield block
         self._total = read

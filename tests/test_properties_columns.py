@@ -7,7 +7,8 @@ import pytest
 
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.properties import ColumnLabel, ColumnValue, resolve
-from provis_fast.proteins import LazyLabels, Protein
+from provis_fast.properties.columns import missing_columns
+from provis_fast.proteins import LazyLabels, Protein, SetAside
 
 NAN = np.nan
 
@@ -114,3 +115,18 @@ def test_one_name_once():
         resolve(["binding_site", "label:binding_site"])
     with pytest.raises(ArgumentError, match="label:NAME or value:NAME"):
         resolve("column:x")
+
+
+def test_a_column_that_no_record_has_is_told_at_once(caplog):
+    properties = resolve(["label:disorder:OD", "value:plddt", "amino_acid"])
+    records = [
+        Protein("p", "MKV", values={"plddt": [1.0, 2.0, 3.0]}, text={"ss": "HEC"}),
+        SetAside("q", "failed", "why"),
+    ]
+    missing_columns(properties, records)
+    (message,) = caplog.messages
+    assert "property disorder: none of the first 1 proteins" in message
+    assert message.endswith("there are: plddt, ss")
+    caplog.clear()
+    missing_columns(properties, records[1:])
+    assert not caplog.messages

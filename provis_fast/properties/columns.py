@@ -16,8 +16,9 @@ so (``nan``, ``NA``, ``null``), unless that is one of the classes.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from provis_fast.properties.base import KeyClassProperty, KeyValueProperty, Prop
 from provis_fast.proteins.columns import UNKNOWN_WORDS, number_of, numbers_in, words_in
 
 if TYPE_CHECKING:
-    from provis_fast.proteins import Protein
+    from provis_fast.proteins import Protein, SetAside
+
+logger = logging.getLogger(__name__)
 
 _HOW = "label:NAME, label:NAME:CLASSES or value:NAME"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -210,3 +213,25 @@ class ColumnValue(KeyValueProperty):
                 f"{n} numbers, one per residue, separated by blanks or commas, got {text[:40]!r}"
             )
         return numbers
+
+
+def missing_columns(properties: Iterable[Property], records: Iterable[Protein | SetAside]) -> None:
+    """Warn in the log of properties whose column none of the first records has.
+
+    It may come later; but a mistyped name would else be told only when all has been analysed.
+    """
+    proteins = [record for record in records if hasattr(record, "labels")]
+    names: set[str] = set()
+    for protein in proteins:
+        names.update(protein.labels, protein.values, protein.text or ())
+    for prop in properties:
+        column = prop.column if isinstance(prop, (ColumnLabel, ColumnValue)) else None
+        if proteins and column is not None and column not in names:
+            logger.warning(
+                "property %s: none of the first %d proteins has a label, value or column %r; "
+                "there are: %s",
+                prop.name,
+                len(proteins),
+                column,
+                ", ".join(sorted(names)) or "none at all",
+            )

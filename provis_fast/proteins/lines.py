@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 #: Of what is passed over, at a time.
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 
 
 def bounded_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes]]:
