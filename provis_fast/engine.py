@@ -22,6 +22,7 @@ from provis_fast.distributed import Workers
 from provis_fast.errors import ArgumentError, InputError
 from provis_fast.events import EventCallback
 from provis_fast.folder_lock import locked
+from provis_fast.interruptions import Interrupted
 from provis_fast.models import Model, linear, load_model
 from provis_fast.outcome import check_outcome
 from provis_fast.per_protein.collecting import Wanted
@@ -45,20 +46,6 @@ __all__ = ["Interrupted", "ProgressCallback", "Tap", "analyze", "attach"]
 #: are slower by a third. Elsewhere it takes more tokens to fill the machine.
 CPU_BATCH_TOKENS = 1536
 BATCH_TOKENS = 16384
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during an analysis.
-
-    Attributes
-    ----------
-    partial : HeadStatistics
-        Of the proteins analysed until then; `complete` is False.
-    """
-
-    def __init__(self, partial: HeadStatistics):
-        super().__init__("interrupted")
-        self.partial = partial
 
 
 def analyze(

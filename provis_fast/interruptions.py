@@ -9,9 +9,26 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provis_fast.statistics import HeadStatistics
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during an analysis.
+
+    Attributes
+    ----------
+    partial : HeadStatistics
+        Of the proteins analysed until then; `complete` is False.
+    """
+
+    def __init__(self, partial: HeadStatistics):
+        super().__init__("interrupted")
+        self.partial = partial
 
 
 @contextmanager
