@@ -88,7 +88,7 @@ def test_bad_records_are_set_aside(model, tmp_path, capsys):
     fasta = _write_fasta(tmp_path / "in.fasta", 3, extra=f"{long}>odd\nACD*1EF\n")
     assert main(["analyze", str(model), fasta, "--out", str(tmp_path / "out")]) == 3
     printed = capsys.readouterr()
-    assert "skipped: long (in.fasta): 200 residues" in printed.err
+    assert "skipped: long (in.fasta:13): 200 residues" in printed.err
     assert "failed: odd (in.fasta:16): " in printed.err
     result = storage.load(tmp_path / "out")
     assert (result.read, result.analysed, result.skipped, result.failed) == (8, 6, 1, 1)
@@ -139,7 +139,7 @@ def test_notes_about_proteins_end_up_in_the_files(model, tmp_path):
     assert (note["record"], note["id"], note["reason"]) == (7, "gapped", reason)
     assert proteins["noted"] == 1
     _, line = (tmp_path / "out" / "failed.tsv").read_text().splitlines()
-    assert line.split("\t") == ["7", "gapped", "noted", "in.fasta", "", reason]
+    assert line.split("\t") == ["7", "gapped", "noted", "in.fasta", "13", reason]
     assert f"gapped: {reason}" in storage.load(tmp_path / "out").notes
 
 
