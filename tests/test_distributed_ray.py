@@ -35,10 +35,14 @@ def test_what_ray_says_of_a_death_is_put_shortly():
 
 
 @pytest.fixture
-def inherited(monkeypatch):
-    """Processes of Ray on this machine find what this one finds."""
+def inherited(monkeypatch, tmp_path):
+    """Processes of Ray on this machine find what this one finds.
+
+    They look into the current folder too: a clone's sources would hide an installed package.
+    """
     pytest.importorskip("ray", reason="ray is not installed")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 

@@ -8,6 +8,7 @@ import logging
 import pickle
 import re
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ def _antiberty() -> _Files:
     )
 
 
+#: transformers replaces functions of torch while it loads: two threads that load at once would
+#: leave them replaced, and models made later would not get the weights they should.
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def load_model(
     name_or_path: str | Path,
     *,
@@ -122,7 +128,8 @@ def load_model(
         name = files.name
         logger.info("loading %s from %s", name, files.folder)
         with _quiet_transformers():
-            module = _load_encoder(name, files.folder, torch_device, torch_dtype, files.tape)
+            with _ONE_AT_A_TIME:
+                module = _load_encoder(name, files.folder, torch_device, torch_dtype, files.tape)
             if files.tape is not None:
                 tokens = tape.token_table(name)
             else:
