@@ -181,7 +181,7 @@ def test_plain_data_of_every_protocol_is_read(value, protocol):
         np.array([{}], dtype=object),
         np.zeros(2, dtype=[("a", "i4")]),
         Path("a"),
-        print,
+        eval,
     ],
     ids=repr,
 )
