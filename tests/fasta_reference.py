@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from provis_fast.errors import InputError
 from provis_fast.proteins import limits
+from provis_fast.proteins.fasta import (
+    _bad_character,  # words alone; which records get them is compared
+)
 from provis_fast.proteins.record import Protein, SetAside
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GAPS = b"-."
 _BLANKS = b" \t\r\n\v\f"
-_NOT_A_LETTER = re.compile(rb"[^A-Z]")
 _NUCLEOTIDES = b"ACGTUN"
 #: A protein of this many residues made of A, C, G, T, U and N alone is almost surely DNA or RNA.
 _SUSPICIOUS_LENGTH = 40
@@ -94,33 +95,3 @@ def _record(header: bytes, lines: list[bytes], line: int, source: str) -> Protei
     return Protein(
         identifier, sequence.decode("ascii"), source=source, notes=tuple(notes), line=line
     )
-
-
-def _bad_character(identifier: str, lines: list[bytes], line: int, source: str) -> SetAside:
-    """Say which character is at fault, at which residue, on which line."""
-    residue = 0
-    bodies = [text.translate(None, _BLANKS + _GAPS).upper() for text in lines]
-    last = max(i for i, body in enumerate(bodies) if body)
-    bodies[last] = bodies[last].removesuffix(b"*")
-    for offset, body in enumerate(bodies, start=1):
-        found = _NOT_A_LETTER.search(body)
-        if found:
-            # The whole character, where the file is UTF-8; else its byte as Latin-1 has it.
-            character = body[found.start() :].decode("utf-8", "replace")[0]
-            if character == "\ufffd":
-                character = found.group().decode("latin-1")
-            what = (
-                "a stop codon '*' inside the sequence"
-                if character == "*"
-                else f"the character {character!r}"
-            )
-            return SetAside(
-                identifier,
-                "failed",
-                f"expected one letter per residue, got {what} at residue "
-                f"{residue + found.start() + 1}",
-                source,
-                line + offset,
-            )
-        residue += len(body)
-    raise AssertionError("called for a sequence without a bad character")

@@ -60,3 +60,19 @@ def run_shard(model, source, index, of, target):
         per_protein=TABLES,
         per_protein_folder=target,
     )
+
+
+def analysed(model, folder):
+    """Result and folder of tables of an analysis with everything."""
+    result = pf.analyze(
+        model,
+        proteins(),
+        PROPERTIES,
+        (0.7, 0.3),
+        layers=[0, 2],
+        weighting="both",
+        batch_tokens=150,
+        per_protein=TABLES,
+        per_protein_folder=folder,
+    )
+    return result, folder

@@ -13,6 +13,7 @@ from per_protein_cases import (
     LENGTHS,
     PROPERTIES,
     TABLES,
+    analysed,
     proteins,
 )
 from structure_text import chain, pdb_text
@@ -24,19 +25,7 @@ from provis_fast.proteins import Protein
 @pytest.fixture(scope="module")
 def whole(bert, tmp_path_factory):
     """Result and folder of tables of an analysis with everything."""
-    folder = tmp_path_factory.mktemp("whole") / "tables"
-    result = pf.analyze(
-        bert,
-        proteins(),
-        PROPERTIES,
-        (0.7, 0.3),
-        layers=[0, 2],
-        weighting="both",
-        batch_tokens=150,
-        per_protein=TABLES,
-        per_protein_folder=folder,
-    )
-    return result, folder
+    return analysed(bert, tmp_path_factory.mktemp("whole") / "tables")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from per_protein_cases import (
     KEY,
     PROPERTIES,
     TABLES,
+    analysed,
     files,
     proteins,
     run_shard,
@@ -35,19 +36,7 @@ from provis_fast.worker_spec import WorkerSpec
 @pytest.fixture(scope="module")
 def whole(bert, tmp_path_factory):
     """Result and folder of tables of an analysis with everything."""
-    folder = tmp_path_factory.mktemp("whole") / "tables"
-    result = pf.analyze(
-        bert,
-        proteins(),
-        PROPERTIES,
-        (0.7, 0.3),
-        layers=[0, 2],
-        weighting="both",
-        batch_tokens=150,
-        per_protein=TABLES,
-        per_protein_folder=folder,
-    )
-    return result, folder
+    return analysed(bert, tmp_path_factory.mktemp("whole") / "tables")
 
 
 def test_folders(whole):
