@@ -248,7 +248,14 @@ def analyze(
                 result.complete = False
                 if result.shard is not None:
                     result.shard = result.shard._replace(parts=(), interrupted=result.shard.parts)
-                run.checkpoint()
+                if (
+                    isinstance(error, InputError)
+                    and not result.analysed
+                    and checkpoints is not None
+                ):
+                    checkpoints.remove()  # the input is of no use: there is nothing to go on with
+                else:
+                    run.checkpoint()
                 if isinstance(error, KeyboardInterrupt):
                     raise Interrupted(result) from None
                 raise

@@ -356,3 +356,10 @@ def test_foreign_files_are_not_touched(call):
     status, said = call("--overwrite")
     assert status == 2 and "thesis.txt" in said
     assert os.listdir(call.partial) == ["thesis.txt"]
+
+
+def test_an_input_of_no_use_leaves_nothing_behind(bert, tmp_path):
+    (tmp_path / "bad.csv").write_text("id,letters\none,MKV\n")
+    with pytest.raises(InputError, match="sequence"):
+        pf.analyze(bert, tmp_path / "bad.csv", checkpoint=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()

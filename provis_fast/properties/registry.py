@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from provis_fast.announced import loaded, package_of, said_by
 from provis_fast.errors import ArgumentError
 from provis_fast.properties import annotations, columns, physicochemical, residue_values
 from provis_fast.properties.amino_acid import AminoAcid, AminoAcidPair, AminoAcidQuery
@@ -72,7 +73,7 @@ class _Registry(Mapping[str, Callable[[], Property]]):
             return _BUILT_IN[name]
         points = _announced()[name]
         if len(points) > 1:
-            packages = " and ".join(map(_package, points))
+            packages = " and ".join(map(package_of, points))
             raise ArgumentError(
                 f"properties: {name!r} is announced by {packages}; remove one of them"
             )
@@ -86,8 +87,9 @@ class _Registry(Mapping[str, Callable[[], Property]]):
         for name, points in _announced().items():
             if name in _BUILT_IN:
                 raise ArgumentError(
-                    f"properties: {name!r} is one of provis_fast's own, and {_package(points[0])} "
-                    "announces another; remove that package, or have it renamed"
+                    f"properties: {name!r} is one of provis_fast's own, and "
+                    f"{package_of(points[0])} announces another; remove that package, or have it "
+                    "renamed"
                 )
             yield name
 
@@ -108,23 +110,12 @@ def _announced() -> dict[str, list[EntryPoint]]:
     return found
 
 
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an installed package"
-
-
 def _from_outside(point: EntryPoint) -> Property:
-    announced = f"the entry point {point.name!r} ({GROUP}) of {_package(point)}"
-    try:
-        found = point.load()()
-    except Exception as error:
-        raise ArgumentError(
-            f"{announced} cannot be loaded: {type(error).__name__}: {error}; mend or remove "
-            f"{_package(point)}"
-        ) from error
+    found = loaded(point, call=True)
     if not isinstance(found, Property) or found.name != point.name:
         raise ArgumentError(
-            f"{announced}: expected a function that returns a provis_fast Property of that name, "
-            f"got {found!r:.80}"
+            f"{said_by(point)}: expected a function that returns a provis_fast Property of that "
+            f"name, got {found!r:.80}"
         )
     return found
 

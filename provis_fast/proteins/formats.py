@@ -15,10 +15,11 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from provis_fast.announced import loaded, said_by
 from provis_fast.errors import ArgumentError
 from provis_fast.proteins.record import Protein, SetAside
 
@@ -189,25 +190,17 @@ def formats() -> dict[str, Format]:
     return known
 
 
-def _from_outside(point: Any, known: dict[str, Format]) -> Format:
-    package = point.dist.name if point.dist is not None else "an installed package"
-    announced = f"the entry point {point.name!r} ({GROUP}) of {package}"
-    try:
-        found = point.load()
-    except Exception as error:
-        raise ArgumentError(
-            f"{announced} cannot be loaded: {type(error).__name__}: {error}; mend or remove "
-            f"{package}"
-        ) from error
+def _from_outside(point: EntryPoint, known: dict[str, Format]) -> Format:
+    found = loaded(point)
     if not isinstance(found, Format) or found.name != point.name:
         raise ArgumentError(
-            f"{announced}: expected a provis_fast.proteins.formats.Format of that name, got "
+            f"{said_by(point)}: expected a provis_fast.proteins.formats.Format of that name, got "
             f"{found!r:.80}"
         )
     taken = {suffix: other for other in known.values() for suffix in other.suffixes}
     if found.name in known or (both := sorted(taken.keys() & set(found.suffixes))):
         what = f"the name {found.name!r}" if found.name in known else f"the suffix {both[0]}"
-        raise ArgumentError(f"{announced}: {what} is another format's already")
+        raise ArgumentError(f"{said_by(point)}: {what} is another format's already")
     return found
 
 
