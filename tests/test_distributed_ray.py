@@ -32,6 +32,11 @@ def test_what_ray_says_of_a_death_is_put_shortly():
         "died (Worker unexpectedly exits with a connection error code 2. End of file)"
     )
     assert _how("something new") == "died (something new)"
+    unborn = (
+        "The actor died because of an error raised in its creation task, ray::Actor.__init__()\n"
+        "  File x, line 3, in f\nImportError: cannot import name '_C'\n"
+    )
+    assert _how(unborn).startswith("could not be started (ImportError: cannot import name '_C')")
 
 
 @pytest.fixture

@@ -237,6 +237,12 @@ class _Worker:
 
 def _how(message: str) -> str:
     """What Ray says of a death, in a line that follows "the worker process"."""
+    if "error raised in its creation task" in message:  # a traceback: its end tells
+        last = [line.strip() for line in message.splitlines() if line.strip()][-1]
+        return (
+            f"could not be started ({last[:300]}): it must find provis_fast where this process "
+            "does; the sources of a clone, in the current folder, hide an installed package"
+        )
     detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|$)", message, re.DOTALL)
     text = " ".join((detail[1] if detail else message).split())[:300].rstrip(". ")
     return f"died ({text})"
