@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +14,11 @@ from provis_fast.proteins import Protein, SetAside, load_proteins
 
 _NUMBERS = (b"0", b"-1", b"-99999999999999999999", b"9" * 40, b"9" * 5000, b"1e999", b"nan", b"1.5")
 _NESTS = (b"[", b"{", b'{"a":', b"<a>", b"<entry>", b"(", b'"', b"&a;", b"\t", b"\n", b">", b"//\n")
+_LENGTHS = (-1, 0, 1, 127, 2**31 - 1, 2**40, 2**62, -(2**31))
 _STRUCTURE = re.compile(rb"[\t\n,;:<>{}\[\]\"]")
+
+#: Changes a file in place: at a byte, by a number from 1 to 20, with some bytes to put there.
+Damage = Callable[[bytearray, int, int, bytes], None]
 
 
 def _change(raw: bytearray, at: int, n: int, put: bytes) -> None:
@@ -65,16 +69,28 @@ def _line(raw: bytearray, at: int, n: int, put: bytes) -> None:
         raw += taken
 
 
-_DAMAGE = (
-    *(_change, _delete, _insert, _double, _cut_off),
-    *(_number, _nest, _separator, _line),
-)
+def _length(raw: bytearray, at: int, n: int, put: bytes) -> None:
+    """Make what may be a length or an offset, which are aligned, small, huge or negative."""
+    width = 4 if n % 2 else 8
+    number = _LENGTHS[put[0] % len(_LENGTHS)] % 2 ** (8 * width)
+    raw[at - at % width : at - at % width + width] = number.to_bytes(width, "little")
 
 
-def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
+def _flip(raw: bytearray, at: int, n: int, put: bytes) -> None:
+    if at < len(raw):
+        raw[at] ^= 1 << n % 8
+
+
+_ANYWHERE = (_change, _delete, _insert, _double, _cut_off)
+#: What happens to files of text, and to binary ones.
+TEXT = (*_ANYWHERE, _number, _nest, _separator, _line)
+BINARY = (*_ANYWHERE, _length, _flip)
+
+
+def damaged(whole: bytes, kinds: Sequence[Damage] = TEXT) -> st.SearchStrategy[bytes]:
     """Files with one to five pieces of damage; none more than some 300 kB larger than the whole."""
     step = st.tuples(
-        st.sampled_from(_DAMAGE),
+        st.sampled_from(kinds),
         st.integers(0, len(whole)),
         st.integers(1, 20),
         st.binary(min_size=1, max_size=20),
@@ -112,13 +128,17 @@ def read_all(path: Path, format: str | None = None) -> tuple[int, int]:
     return good, bad
 
 
-def check_damage(whole: bytes, cases: int, read: Callable[[bytes], tuple[int, int]]) -> None:
-    """Damage a file in many ways: `read` must not fail, and neither refuse all nor swallow all.
+def try_damage(
+    whole: bytes,
+    cases: int,
+    read: Callable[[bytes], tuple[int, int]],
+    kinds: Sequence[Damage] = TEXT,
+) -> list[int]:
+    """Damage a file in many ways: `read` must not fail.
 
     `read` takes a file's bytes and returns as `read_all` does; whatever it raises is a failure.
+    Returns the sums of what it returned.
     """
-    good, bad = read(whole)
-    assert good >= 1 and bad == 0
     totals = [0, 0]
 
     @settings(
@@ -128,11 +148,24 @@ def check_damage(whole: bytes, cases: int, read: Callable[[bytes], tuple[int, in
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(damaged(whole))
+    @given(damaged(whole, kinds))
     def one(data: bytes) -> None:
         good, bad = read(data)
         totals[0] += good
         totals[1] += bad
 
     one()
+    return totals
+
+
+def check_damage(
+    whole: bytes,
+    cases: int,
+    read: Callable[[bytes], tuple[int, int]],
+    kinds: Sequence[Damage] = TEXT,
+) -> None:
+    """Damage a file in many ways; neither may all be refused nor all damage be swallowed."""
+    good, bad = read(whole)
+    assert good >= 1 and bad == 0
+    totals = try_damage(whole, cases, read, kinds)
     assert min(totals) > cases // 20, totals

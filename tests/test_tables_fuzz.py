@@ -7,14 +7,13 @@ import io
 import json
 import shutil
 
+import damage
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 from analysis_cases import random_proteins
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import provis_fast as pf
 from provis_fast.errors import InputError
@@ -83,34 +82,6 @@ WHOLE = {
 }
 
 
-@st.composite
-def damaged(draw, whole: bytes) -> bytes:
-    """Bytes changed, put in, taken out or doubled, numbers blown up, or the end cut off."""
-    raw = bytearray(whole)
-    for _ in range(draw(st.integers(1, 5))):
-        at = draw(st.integers(0, max(0, len(raw) - 1)))
-        size = draw(st.integers(1, 20))
-        match draw(st.integers(0, 6)):
-            case 0:
-                raw[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
-            case 1:
-                del raw[at : at + size]
-            case 2:
-                raw[at:at] = draw(st.binary(min_size=size, max_size=size))
-            case 3:
-                raw[at:at] = raw[at : at + 5 * size]
-            case 4:  # lengths and offsets, which are aligned
-                width = draw(st.sampled_from([4, 8]))
-                number = draw(st.sampled_from([-1, 0, 1, 127, 2**31 - 1, 2**40, 2**62, -(2**31)]))
-                start = at - at % width
-                raw[start : start + width] = (number % 2 ** (8 * width)).to_bytes(width, "little")
-            case 5 if raw:
-                raw[at] ^= 1 << draw(st.integers(0, 7))
-            case 6 if size > 15:
-                del raw[at:]
-    return bytes(raw)
-
-
 def read_all(path) -> tuple[int, int]:
     """Read and encode every record; (proteins, set aside or refused)."""
     good = bad = 0
@@ -136,27 +107,6 @@ def read_all(path) -> tuple[int, int]:
     return good, bad
 
 
-def check(whole: bytes, cases: int, read) -> None:
-    """Neither is everything refused nor all damage swallowed."""
-    good, bad = read(whole)
-    assert good >= 3 and bad == 0, (good, bad)
-    totals = np.zeros(2, int)
-
-    @settings(
-        max_examples=cases,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(damaged(whole))
-    def one(data: bytes) -> None:
-        totals[:] += read(data)
-
-    one()
-    assert (totals > cases // 20).all(), totals
-
-
 many = pytest.mark.parametrize("cases", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 
 
@@ -169,7 +119,8 @@ def test_damaged_tables(tmp_path, name, cases):
         path.write_bytes(data)
         return read_all(path)
 
-    check(WHOLE[name], cases, read)
+    kinds = damage.TEXT if name.endswith("sv") else damage.BINARY
+    damage.check_damage(WHOLE[name], cases, read, kinds)
 
 
 @pytest.fixture
@@ -195,7 +146,6 @@ def test_damaged_data_sets(data_set, tmp_path, file, forged, cases):
     copy = tmp_path / "copy"
     shutil.copytree(data_set, copy)
     whole = (data_set / file).read_bytes()
-    totals = np.zeros(2, int)
 
     def read(data: bytes) -> tuple[int, int]:
         (copy / file).write_bytes(data)
@@ -212,17 +162,5 @@ def test_damaged_data_sets(data_set, tmp_path, file, forged, cases):
 
     assert read(whole) == (6, 1)  # one record was set aside
     n = cases // 5  # five data sets, each damaged so many times
-
-    @settings(
-        max_examples=n,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(damaged(whole))
-    def one(data: bytes) -> None:
-        totals[:] += read(data)
-
-    one()
+    totals = damage.try_damage(whole, n, read, damage.BINARY)
     assert totals[1] > n // 2, totals
