@@ -50,7 +50,15 @@ def line_of(remark: Remark) -> bytes:
 
 
 def cells_of(line: str) -> list[str]:
-    """What stands in the columns of a line."""
+    """What stands in the columns of a line.
+
+    Raises
+    ------
+    ValueError
+        The line has no end: the file is cut off in it.
+    """
+    if not line.endswith("\n"):
+        raise ValueError("the line is cut off")
     return [_ESCAPED.sub(_unescaped, cell) for cell in line.removesuffix("\n").split("\t")]
 
 

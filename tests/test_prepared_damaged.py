@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from analysis_cases import random_proteins
 
 import provis_fast as pf
 from provis_fast.errors import InputError
-from provis_fast.proteins import load_proteins
+from provis_fast.proteins import Protein, load_proteins
 from provis_fast.proteins.prepared_manifest import count, is_prepared
 
 
@@ -120,3 +121,20 @@ def test_one_damaged_data_set_among_others_is_set_aside(data_set, tmp_path):
     (tmp_path / "b.fasta").write_text(">b\nMKV\n")
     bad, good = load_proteins([data_set, tmp_path / "b.fasta"]).records()
     assert (bad.status, bad.id, good.id) == ("failed", "set", "b")
+
+
+@pytest.mark.parametrize("cut", [1, 8])
+def test_a_list_of_records_set_aside_that_is_cut_off(tmp_path, cut):
+    """By somebody who has mended the digest too."""
+    pf.prepare([Protein("p", "MKV"), Protein("p", "MMM")], tmp_path / "set")
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    path = tmp_path / "set" / manifest["set_aside"]["file"]
+    content = path.read_bytes()[:-cut]
+    path.write_bytes(content)
+    manifest["set_aside"] |= {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (tmp_path / "set" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="cut off"):
+        list(load_proteins(tmp_path / "set").records())

@@ -178,15 +178,14 @@ def _set_aside(path: Path, manifest: Manifest, first: int) -> Iterator[tuple[int
             )
     with open(place, encoding="utf-8", newline="\n") as stream:
         for line, text in enumerate(_lines(stream, place), start=1):
-            fields = failed_table.cells_of(text)
             if line == 1:
-                if tuple(fields) != failed_table.COLUMNS:
+                if text.encode() != failed_table.HEADER:
                     raise InputError(f"expected the columns {failed_table.COLUMNS}", place, line)
                 continue
             try:
-                number, identifier, status, source, at, reason = fields
-                if status not in ("skipped", "failed"):
-                    raise ValueError(f"status {status!r:.40}")
+                number, identifier, status, source, at, reason = failed_table.cells_of(text)
+                if status not in ("skipped", "failed") or not reason:
+                    raise ValueError(f"status {status!r:.40}, reason {reason!r:.40}")
                 record = SetAside(identifier, status, reason, source, int(at) if at else None)
                 at_record = int(number) - 1
             except ValueError as error:
