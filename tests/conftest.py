@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import analysis_cases
+import browser as browsers
 import distributed_cases
 import pytest
 
@@ -34,6 +35,13 @@ def bert(tmp_path_factory) -> pf.Model:
 def esm(tmp_path_factory) -> pf.Model:
     """A small rotary ESM-2."""
     return pf.load_model(analysis_cases.save_esm(tmp_path_factory.mktemp("esm")), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium without a network; see `browser.visit`."""
+    with browsers.started() as started:
+        yield started
 
 
 @pytest.fixture
