@@ -80,13 +80,12 @@ def top_heads(
     with style.styled():
         figure = _draw(numbers, rows, whiskers, several, title)
     background = numbers.background[rows[0, 2]]
-    shown = "pairing of head and class" if several else "head"
     amount = "eligible arcs" if numbers.statistic == "arcs" else "attention"
     favoured = "difference from" if spec.is_value else "ratio to"
     return captions.set_caption(
         figure,
-        f"{sentence(title)}: the {captions.counted(len(rows), shown)} with the largest "
-        f"{favoured} the background, named layer-head, best first. Bars: "
+        f"{sentence(title)}: the {captions.counted(len(rows), 'head')} "
+        f"{'and classes ' if several else ''}with the largest {favoured} the background, named layer-head, best first. Bars: "
         f"{captions.basis(numbers)}.",
         ""
         if whiskers is None

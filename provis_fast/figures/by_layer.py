@@ -169,6 +169,9 @@ def layers(
             )
             _panel(axes, profile, _title(result, profile), *titles)
     what = f"arcs (attention ≥ {first.threshold:g})" if first.threshold else "attention"
+    told = ", ".join(
+        f"{readable(profile.class_name)} {profile.centre:.2f}" for profile in profiles[:12]
+    ) + (", ..." if len(profiles) > 12 else "")
     restricted = len(result.layers) < result.n_layers
     gaps = any((profile.heads == 0).any() for profile in profiles)
     return captions.set_caption(
@@ -177,6 +180,7 @@ def layers(
         "heads of a layer" + (" with enough arcs." if first.statistic == "arcs" else "."),
         "Panels are in the order of their centre of gravity, sum(l p) / sum(p) over layers l with "
         "share p (dashed, number at the upper right); each has a scale of its own.",
+        f"Centres: {told}.",
         "Dotted: background.",
         f"Gaps: layers without a head of {max(result.min_arcs, 1)} eligible arcs." if gaps else "",
         f"Only layers {_listed(result.layers)} of {result.n_layers} were analysed, and the centre "

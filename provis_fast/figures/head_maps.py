@@ -90,8 +90,8 @@ def heat_map(
         style.scale_bar(grid.figure, grid.bar, low, high, numbers.axis(what))
     return captions.set_caption(
         grid.figure,
-        f"{sentence(what)} ({readable(spec.name)}). Colour: {captions.basis(numbers)}; bars: the "
-        "largest of each layer.",
+        f"{sentence(what)}{'' if readable(spec.name) in what else f' ({readable(spec.name)})'}. "
+        f"Colour: {captions.basis(numbers)}; bars: the largest of each layer.",
         f"Dashed: background, {numbers.say(background)}." if np.isfinite(background) else "",
         captions.left_out(result, shown, numbers.statistic),
         captions.FROM_1,
@@ -112,13 +112,15 @@ def arcs_per_head(result: HeadStatistics, *, threshold: float | None = None) -> 
     layers = [result.layers[k] for k in order]
     arcs = result.arcs[theta][order].astype(np.float64)
     shown = np.where(arcs > 0, arcs, np.nan)
-    low, high = 1.0, max(float(arcs.max(initial=0)), 10.0)
+    low = 10.0 ** np.floor(np.log10(np.nanmin(shown))) if np.isfinite(shown).any() else 1.0
+    high = max(float(arcs.max(initial=0)), 10.0 * low)
     with style.styled():
         grid = _grid("Arcs per head", layers, shown)
         _draw(grid.cells, shown, low, high, LogNorm(low, high))
         _bars(grid.panel, arcs.sum(axis=1), 0.0, "arcs of the layer")
-        powers = 10.0 ** np.arange(int(np.log10(high)) + 1)
-        at = np.log10(powers) / np.log10(high)
+        first, last = np.log10([low, high])
+        powers = 10.0 ** np.arange(round(first), int(last + 1e-9) + 1)
+        at = (np.log10(powers) - first) / (last - first)
         labels = [f"{number:,.0f}" for number in powers]
         style.scale_bar(grid.figure, grid.bar, 0, 1, "arcs", at, labels)
     none = int((arcs == 0).sum())
