@@ -85,8 +85,8 @@ def top_heads(
     return captions.set_caption(
         figure,
         f"{sentence(title)}: the {captions.counted(len(rows), 'head')} "
-        f"{'and classes ' if several else ''}with the largest {favoured} the background, named layer-head, best first. Bars: "
-        f"{captions.basis(numbers)}.",
+        f"{'and classes ' if several else ''}with the largest {favoured} the background, "
+        f"named layer-head, best first. Bars: {captions.basis(numbers)}.",
         ""
         if whiskers is None
         else f"Whiskers: {100 * confidence:g}% cluster-robust interval, the {unit} as the unit.",

@@ -96,7 +96,7 @@ def _wrapped(figure: Figure, text: str, width: float) -> list[str]:
     from matplotlib.font_manager import FontProperties
 
     renderer, font = figure.canvas.get_renderer(), FontProperties(size=style.SMALL)
-    limit = width * figure.dpi
+    limit = 0.95 * width * figure.dpi  # who draws an SVG sets text a little wider or narrower
 
     def extent(words: str) -> float:
         return renderer.get_text_width_height_descent(words, font, ismath=False)[0]
