@@ -95,12 +95,13 @@ def _policy(code: str) -> str:
     """What the page may do: run its own script, and import what it has unpacked; no network.
 
     The script is allowed by its hash, so that no other runs, were there one in a name of a file.
+    Mol* makes functions from text when it starts (its video encoder does), hence unsafe-eval.
     """
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src 'sha256-{digest}' blob:",
+            f"script-src 'sha256-{digest}' blob: 'unsafe-eval'",
             "style-src 'unsafe-inline'",
             "img-src data: blob:",
             "font-src data:",
