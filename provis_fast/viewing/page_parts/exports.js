@@ -7,7 +7,7 @@ function fileStem(data, state) {
 
 // The scene with the structure inside, as Mol* opens it (File > Open, or dropped on molstar.org).
 function sceneFile(data, state, sight) {
-  const bytes = new TextEncoder().encode(data.payload.structure.data);
+  const bytes = new TextEncoder().encode(structureText(data));
   let binary = "";
   for (let k = 0; k < bytes.length; k += 8192) {
     binary += String.fromCharCode(...bytes.subarray(k, k + 8192));

@@ -21,7 +21,7 @@ class Scene {
     }
     const [module, css] = await Promise.all([importPart("molstar-module"), unpackText("molstar-css")]);
     document.head.prepend(element("style", {}, css));
-    const structure = new Blob([this.data.payload.structure.data], { type: "text/plain" });
+    const structure = new Blob([structureText(this.data)], { type: "text/plain" });
     this.address = URL.createObjectURL(structure);
     const scene = sceneOf(this.data, this.state, this.address, this.sight);
     this.viewer = new MolstarViewer(module, this.element, scene);
@@ -88,17 +88,20 @@ class Scene {
   }
 }
 
+// Class of a residue in words; nothing where it is unknown, or the absence of something.
+function trackText(track, label) {
+  if (label < 0) return "";
+  if (track.name !== "binding_site" && track.name !== "modification") return track.classes[label];
+  return label > 0 ? track.name.replaceAll("_", " ") : "";
+}
+
 // What the pointer is on, in words.
 function hoverText(data, state) {
   const target = state.hovered;
   if (target === null) return "";
   if (target.residue !== undefined) {
     const tracks = data.chains[target.chain].tracks
-      .filter((track) => track.labels[target.residue] >= 0)
-      .map((track) => track.classes.length > 1
-        ? track.classes[track.labels[target.residue]]
-        : track.labels[target.residue] > 0 ? track.classes[0] : "")
-      .filter(Boolean).map((name) => name.replaceAll("_", " "));
+      .map((track) => trackText(track, track.labels[target.residue])).filter(Boolean);
     return [data.residueName(target.chain, target.residue), ...tracks].join(", ");
   }
   const arc = data.arcs(state).find((one) => one.chain === target.chain &&

@@ -20,6 +20,14 @@ function mvsNode(kind, params, children = [], ref = undefined) {
   return made;
 }
 
+// The mmCIF text for Mol*. Types of components that are all unknown ("."; gemmi writes such a list)
+// go: Mol* believes them and draws no cartoon, where without a list it knows residues by name.
+function structureText(data) {
+  const text = data.payload.structure.data;
+  const list = /^loop_\n_chem_comp\.id\n_chem_comp\.type\n((?:\S+ +\.\n)+)/m;
+  return text.replace(list, "");
+}
+
 // label_asym_id of the polymers in an mmCIF file, in its order.
 function polymersOf(mmcif) {
   const lines = mmcif.split("\n");
