@@ -185,7 +185,7 @@ def entry_of(
     entry = _entry_id(structure, name)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
     absent = _chains_without_coordinates(structure) if block is None else []
-    structure.setup_entities()
+    _set_up_entities(structure)
     try:
         atoms = ModelAtoms.of(structure)
         chains = read_chains(structure, atoms)
@@ -202,6 +202,18 @@ def entry_of(
     if unmodelled is not None:
         unmodelled += absent if block is None else _entities_without_coordinates(structure)
     return Entry(entry, structure, chains, names, proteins)
+
+
+def _set_up_entities(structure: gemmi.Structure) -> None:
+    """As gemmi does, which without SEQRES makes no entity of a chain that has no name."""
+    chains = [chain for model in structure for chain in model if not chain.name]
+    if any(not entity.name for entity in structure.entities):
+        chains.clear()
+    for chain in chains:
+        chain.name = " "
+    structure.setup_entities()
+    for chain in chains:
+        chain.name = ""
 
 
 def _names(chains: list[Chain]) -> list[str]:

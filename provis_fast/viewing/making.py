@@ -174,9 +174,11 @@ def _threshold(threshold: float) -> float:
 def _chain_names(chain: str | Sequence[str] | None) -> list[str] | None:
     if chain is None:
         return None
-    names = chain.split(",") if isinstance(chain, str) else list(chain)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"chain: expected names of chains, got {chain!r:.60}")
+    names = chain.split(",") if isinstance(chain, str) else chain
+    if not isinstance(names, Sequence) or not names or not all(isinstance(n, str) for n in names):
+        raise ArgumentError(
+            f'chain: expected names of chains, such as "A", "A,B" or ["A", "B"], got {chain!r:.60}'
+        )
     return [name.strip() for name in names]
 
 

@@ -51,7 +51,7 @@ def mmcif_text(entry: Entry, indices: Collection[int] | None) -> tuple[str, str]
     structure = entry.structure
     left_out = ["hydrogens", "waters"]
     if len(structure) > 1:
-        left_out.insert(0, f"models 2 to {len(structure)}")
+        left_out.insert(0, _models(len(structure)))
     while len(structure) > 1:
         del structure[-1]
     model = structure[0]
@@ -61,7 +61,7 @@ def mmcif_text(entry: Entry, indices: Collection[int] | None) -> tuple[str, str]
     structure.remove_waters()
     if indices is not None:
         _keep_chains(entry, indices)
-        left_out.append("other chains")
+        left_out.append("the other chains")
     structure.remove_empty_chains()
     _drop_loose_ends(structure)
     _drop_unused_entities(structure)
@@ -75,6 +75,10 @@ def mmcif_text(entry: Entry, indices: Collection[int] | None) -> tuple[str, str]
 
 def _number(entry: Entry) -> None:
     residues = [residue for chain in entry.structure[0] for residue in chain]
+    polymers = {chain.subchain for chain in entry.chains}
+    for residue in residues:
+        if residue.subchain in polymers:  # some may have no place in the sequence
+            residue.label_seq = None
     for chain in entry.chains:
         for row, place in zip(chain.rows, chain.places, strict=True):
             residues[row].label_seq = place + 1
@@ -158,6 +162,10 @@ def _type_of_ligand(name: str) -> str:
     kind = gemmi.find_tabulated_residue(name).kind
     sugar = kind in (gemmi.ResidueKind.PYR, gemmi.ResidueKind.KET)
     return "saccharide" if sugar else "non-polymer"
+
+
+def _models(n: int) -> str:
+    return "model 2" if n == 2 else f"models 2 to {n}"
 
 
 def _listed(words: Sequence[str]) -> str:
