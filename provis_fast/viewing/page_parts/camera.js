@@ -1,5 +1,8 @@
 // From where a structure is seen first: along its shortest axis, the longest one across the page.
 
+// Atoms reach beyond C-alphas by a few angstroms.
+const SIDE_CHAIN = 3;
+
 // Eigenvectors of a symmetric 3 x 3 matrix by Jacobi rotations, by falling eigenvalue.
 function eigenvectors(matrix) {
   const a = matrix.map((row) => [...row]);
@@ -29,14 +32,29 @@ function resolvedPositions(data) {
     Array.from({ length: chain.length }, (_, i) => data.position(c, i)).filter(Boolean));
 }
 
-// {direction, up, radius}: of sight, of the page, and of the structure in angstroms.
-function firstSight(data) {
+// Where to look from, with sides `aspect` times as wide as high: {target, position, up} of a camera,
+// and `radius` of the structure in angstroms.
+function firstSight(data, aspect) {
   const places = resolvedPositions(data);
-  if (places.length < 3) return { direction: [0, 0, -1], up: [0, 1, 0], radius: 10 };
+  if (places.length === 0) places.push([0, 0, 0]);
   const mean = [0, 1, 2].map((k) => places.reduce((sum, p) => sum + p[k], 0) / places.length);
   const spread = [0, 1, 2].map((j) => [0, 1, 2].map((k) =>
     places.reduce((sum, p) => sum + (p[j] - mean[j]) * (p[k] - mean[k]), 0) / places.length));
-  const [, middle, shortest] = eigenvectors(spread);
-  const radius = Math.max(...places.map((p) => Math.hypot(...p.map((x, k) => x - mean[k]))));
-  return { direction: shortest.map((x) => -x), up: middle, radius };
+  const axes = eigenvectors(spread);
+  const reach = axes.map((axis) => {
+    const along = places.map((p) => p.reduce((sum, x, k) => sum + (x - mean[k]) * axis[k], 0));
+    return [Math.min(...along), Math.max(...along)];
+  });
+  const [width, height, depth] = reach.map(([low, high]) => (high - low) / 2 + SIDE_CHAIN);
+  const target = mean.map((x, k) =>
+    x + axes.reduce((sum, axis, a) => sum + axis[k] * (reach[a][0] + reach[a][1]) / 2, 0));
+  // Mol* shows a sphere of half the distance between camera and target; what is nearer looks larger.
+  const seen = Math.max(height, width / aspect) + 0.1 * depth;
+  const [, up, sight] = axes;
+  return {
+    target,
+    position: target.map((x, k) => x + 2 * seen * sight[k]),
+    up,
+    radius: Math.hypot(width, height, depth),
+  };
 }

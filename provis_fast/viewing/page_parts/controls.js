@@ -117,10 +117,10 @@ class Controls {
     const has = (name) => this.data.chains.some((_, c) =>
       labelledResidues(this.data.chains[c], name).length > 0);
     if (has("binding_site")) {
-      list.append(swatch(STRUCTURE_COLOURS.binding_site, "Binding site", true));
+      list.append(swatch(SCENE_COLOURS.binding_site, "Binding site", true));
     }
     if (has("modification")) {
-      list.append(swatch(STRUCTURE_COLOURS.modification, "Modified residue", true));
+      list.append(swatch(SCENE_COLOURS.modification, "Modified residue", true));
     }
     return element("fieldset", { id: "legend-fields" },
       element("legend", {}, "Colours"), list);

@@ -37,13 +37,15 @@ async function main() {
     const state = new ViewState(payload);
     const scene = new Scene(document.getElementById("scene"), data, state);
     document.getElementById("subtitle").textContent =
-      `${payload.model.name}: ${payload.model.n_layers} layers of ${payload.model.n_heads} heads`;
+      `${modelName(data)}: ${payload.model.n_layers} layers of ${payload.model.n_heads} heads`;
     new Controls(document.getElementById("controls"), data, state, scene);
     new ShownArcs(document.getElementById("shown"), data, state);
     showAbout(data, licences);
     state.addEventListener("hover", () => { hovered.textContent = hoverText(data, state); });
     scene.element.addEventListener("named", (event) => { hovered.textContent = event.detail; });
-    startCompanions(data, state);
+    new ContactMap(document.getElementById("contact-map"), data, state);
+    new ArcDiagram(document.getElementById("arc-diagram"), data, state);
+    new HeadTable(document.getElementById("heads"), data, state);
     loading.textContent = "Starting Mol* …";
     // A turn for the browser to show the page, before megabytes of JavaScript are read.
     await new Promise((resolve) => setTimeout(resolve, 0));
@@ -56,19 +58,6 @@ async function main() {
     loading.classList.add("failed");
     loading.textContent = `The structure cannot be shown: ${error.message}`;
     document.body.dataset.ready = "failed";
-  }
-}
-
-// Contact map, arc diagram and ranking.
-function startCompanions(data, state) {
-  const parts = { "contact-map": "ContactMap", "arc-diagram": "ArcDiagram", heads: "HeadTable" };
-  const classes = {
-    ContactMap: typeof ContactMap === "undefined" ? null : ContactMap,
-    ArcDiagram: typeof ArcDiagram === "undefined" ? null : ArcDiagram,
-    HeadTable: typeof HeadTable === "undefined" ? null : HeadTable,
-  };
-  for (const [id, name] of Object.entries(parts)) {
-    if (classes[name]) new classes[name](document.getElementById(id), data, state);
   }
 }
 

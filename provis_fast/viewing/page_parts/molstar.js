@@ -81,9 +81,11 @@ class MolstarViewer {
       return;
     }
     this.plugin = plugin;
+    plugin.canvas3d.setProps({ camera: { helper: { axes: { name: "off", params: {} } } } });
     const seen = plugin.canvas3d.didDraw.subscribe(() => {
       if (this.#cell("arcs") === undefined || plugin.canvas3d.reprCount.value === 0) return;
       seen.unsubscribe();
+      this.first = plugin.canvas3d.camera.getSnapshot();
       this.loaded();
     });
   }
@@ -159,8 +161,9 @@ class MolstarViewer {
     return new Int32Array(new Float64Array([set]).buffer)[0];
   }
 
+  // Back to where the scene was first seen from.
   resetCamera() {
-    this.plugin?.managers.camera.reset();
+    if (this.first) this.plugin.managers.camera.setSnapshot(this.first, 250);
   }
 
   // The picture as a PNG, at `scale` times the size on the page.

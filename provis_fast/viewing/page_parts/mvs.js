@@ -1,7 +1,7 @@
 // The scene as MolViewSpec: nodes that Mol* draws, here and wherever the exported file is opened.
 
 const MVS_VERSION = "1";
-const STRUCTURE_COLOURS = {
+const SCENE_COLOURS = {
   // Chains of the view, calm against the arcs; others are fainter still.
   chains: ["#C9D3DC", "#DCD2C3", "#CADCCB", "#D8CADC", "#DCDAC3", "#C3DCD9"],
   other: "#E4E4E4",
@@ -80,21 +80,21 @@ function structureNodes(data, state) {
   const others = [...polymersOf(data.payload.structure.data)].filter((asym) => !ours.has(asym));
   const nodes = chains.map((chain, c) => cartoon(
     [{ label_asym_id: chain.label_asym }],
-    STRUCTURE_COLOURS.chains[c % STRUCTURE_COLOURS.chains.length],
+    SCENE_COLOURS.chains[c % SCENE_COLOURS.chains.length],
     state.chains.has(c) ? 1 : FAINT,
     ["binding_site", "modification"].map((name) =>
-      [STRUCTURE_COLOURS[name], labelledResidues(chain, name)]),
+      [SCENE_COLOURS[name], labelledResidues(chain, name)]),
     `chain-${c}`));
   if (others.length > 0) {
     const selector = others.map((asym) => ({ label_asym_id: asym }));
-    nodes.push(cartoon(selector, STRUCTURE_COLOURS.other, FAINT, [], "others"));
+    nodes.push(cartoon(selector, SCENE_COLOURS.other, FAINT, [], "others"));
   }
   for (const name of ["binding_site", "modification"]) {
     const residues = chains.flatMap((chain) => labelledResidues(chain, name));
-    if (residues.length > 0) nodes.push(sticks(residues, STRUCTURE_COLOURS[name], 0.8));
+    if (residues.length > 0) nodes.push(sticks(residues, SCENE_COLOURS[name], 0.8));
   }
   nodes.push(...["ligand", "branched", "ion"].map((kind) =>
-    sticks(kind, STRUCTURE_COLOURS.ligand, 1)));
+    sticks(kind, SCENE_COLOURS.ligand, 1)));
   return nodes;
 }
 
@@ -179,7 +179,7 @@ function sceneOf(data, state, url, sight) {
     },
     root: mvsNode("root", {}, [
       mvsNode("canvas", { background_color: "#FFFFFF" }),
-      mvsNode("focus", { direction: sight.direction, up: sight.up }),
+      mvsNode("camera", { target: sight.target, position: sight.position, up: sight.up }),
       mvsNode("download", { url }, [
         mvsNode("parse", { format: "mmcif" }, [
           mvsNode("structure", { type: "model" }, structureNodes(data, state)),

@@ -5,7 +5,7 @@ class Scene {
     this.element = element;
     this.data = data;
     this.state = state;
-    this.sight = firstSight(data);
+    this.sight = firstSight(data, element.clientWidth / Math.max(1, element.clientHeight) || 1);
     this.viewer = null;
     this.pending = new Set();       // what changed since the last update of the viewer
     this.running = null;
