@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from structure_text import cif_text
-from view_structures import HAIRPIN, SEQUENCE, decoded, hairpin, hairpin_cif, ligand
+from view_cases import HAIRPIN, SEQUENCE, decoded, hairpin, hairpin_cif, ligand
 
 import provis_fast as pf
 from provis_fast import viewing

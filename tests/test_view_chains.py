@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from binary_cif_files import binary_cif
 from structure_text import Atom, cif_text, pdb_text, residue, seqres
-from view_structures import GAP, HAIRPIN, SEQUENCE, hairpin, hairpin_cif, ligand
+from view_cases import GAP, HAIRPIN, SEQUENCE, hairpin, hairpin_cif, ligand
 
 import provis_fast as pf
 from provis_fast.errors import ArgumentError

@@ -11,7 +11,7 @@ import re
 import analysis_cases
 import pytest
 from structure_text import pdb_text
-from view_structures import hairpin, hairpin_cif
+from view_cases import hairpin, hairpin_cif
 
 import provis_fast as pf
 from provis_fast.cli import main

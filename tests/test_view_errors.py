@@ -9,7 +9,7 @@ from importlib import metadata
 import analysis_cases
 import pytest
 from structure_text import Atom, pdb_text
-from view_structures import hairpin, hairpin_cif
+from view_cases import hairpin, hairpin_cif
 
 import provis_fast as pf
 from provis_fast.cli import main
