@@ -3,6 +3,7 @@
 
 const SEQUENCE_BAND = 13;                               // height of the sequence itself
 const LETTER_SCALE = 8.5;                               // pixels per residue that fit a letter
+const NEEDLE = 3;                                       // an arc is at most so much taller than wide
 
 class ArcDiagram extends Companion {
   constructor(element, data, state) {
@@ -26,7 +27,7 @@ class ArcDiagram extends Companion {
     const plot = { x: left, width: Math.max(60, width - left - 14) };
     const axis = this.axis.placed(plot.x, plot.x + plot.width);
     if (!saved) this.axis = axis;
-    const height = Math.round(Math.min(Math.max(plot.width * 0.3, 110), 260));
+    const height = this.#arcHeight(axis, plot);
     const several = this.state.chains.size > 1;
     const top = saved ? 26 + 13 * lines.length : 0;
     const base = top + 10 + height;
@@ -46,20 +47,32 @@ class ArcDiagram extends Companion {
     return layout;
   }
 
-  // Half an ellipse for every arc: {arc, x, end, middle, wide, tall, base, up}. Half circles as
-  // long as the widest in sight fits; then long ones are flattened more than short ones.
-  #arcShapes({ axis, plot, base, below, arcHeight }) {
-    const shapes = this.arcs.painted.map((arc) => {
+  // Room over the sequence: as much as the widest arc in sight can use without being a needle.
+  #arcHeight(axis, plot) {
+    const most = Math.min(Math.max(plot.width * 0.3, 110), 260);
+    const widest = Math.max(0, ...this.#spans(axis, plot).map(({ wide }) => wide));
+    return Math.round(Math.min(most, Math.max(70, NEEDLE * widest)));
+  }
+
+  // Arcs in sight, from where to where: {arc, x, end, middle, wide}.
+  #spans(axis, plot) {
+    return this.arcs.painted.map((arc) => {
       const [first, last] = [Math.min(arc.query, arc.key), Math.max(arc.query, arc.key)];
       const [x, end] = [axis.at(arc.chain, first), axis.at(arc.chain, last)];
-      const up = this.state.symmetric || arc.query < arc.key;
-      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2, up, base: up ? base : below };
+      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2 };
     }).filter(({ x, end }) => end >= plot.x && x <= plot.x + plot.width);
+  }
+
+  // Half an ellipse for every arc: a span with {tall, base, up}. The widest that is wholly in sight
+  // takes the height there is; shorter ones are less flat, so that they are seen beside it.
+  #arcShapes({ axis, plot, base, below, arcHeight }) {
+    const shapes = this.#spans(axis, plot);
     const inSight = shapes.filter(({ x, end }) => x >= plot.x && end <= plot.x + plot.width);
     const widest = Math.max(1, ...(inSight.length ? inSight : shapes).map(({ wide }) => wide));
     for (const shape of shapes) {
-      shape.tall = widest <= arcHeight ? Math.min(shape.wide, arcHeight)
-        : arcHeight * Math.min(1, shape.wide / widest) ** 0.65;
+      shape.up = this.state.symmetric || shape.arc.query < shape.arc.key;
+      shape.base = shape.up ? base : below;
+      shape.tall = arcHeight * Math.min(1, shape.wide / widest) ** 0.65;
     }
     return shapes;
   }
@@ -282,7 +295,7 @@ class ArcDiagram extends Companion {
         width: 26, words: "unresolved", draw: line({ stroke: "#777777", dash: [2, 2] }),
       });
     }
-    return [...items, ...structureLegend(rows)];
+    return [...items, ...structureLegend(rows, this.axis.scale)];
   }
 }
 

@@ -2,7 +2,7 @@
 // row = query, column = key, from the top left. Symmetric arcs stand above the diagonal, so that
 // the structure alone can be seen below it.
 
-const CONTACT_GREY = "#BDC1C6";
+const CONTACT_GREY = "#AFB5BC";
 const UNRESOLVED_SHADE = "#ECE7DC";
 const BETWEEN_CHAINS_SHADE = "#F4F4F4";
 const LARGEST_MAP = 620;                                // pixels of a side
