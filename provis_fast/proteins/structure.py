@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -43,6 +44,29 @@ _UNUSUAL_ATOM = re.compile(
     rb"[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})",
     re.MULTILINE,
 )
+
+
+class Entry(NamedTuple):
+    """An entry that has been read: what its records, and views of it, are made of.
+
+    Attributes
+    ----------
+    id : str
+    structure : gemmi.Structure
+        With entities set up.
+    chains : list of Chain
+        Amino-acid chains of the first model, in the file's order.
+    names : list of str
+        What they are called, each once: author names, as a rule.
+    proteins : list of Protein
+        One per chain.
+    """
+
+    id: str
+    structure: gemmi.Structure
+    chains: list[Chain]
+    names: list[str]
+    proteins: list[Protein]
 
 
 def read_pdb(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
@@ -86,13 +110,23 @@ def read_structure(
     InputError
         If the file cannot be read, is empty, is not of this format, is cut off, or has no atoms.
     """
+    structure, block, raw = _read(path, file_format)
+    yield from records_of(structure, block, raw, path, source, reading or Reading())
+
+
+def read_entry(path: Path, source: str, file_format: str, reading: Reading) -> Entry:
+    """Read an entry as a whole; parameters and errors as of `read_structure`."""
+    structure, block, raw = _read(path, file_format)
+    return entry_of(structure, block, raw, path, source, reading)
+
+
+def _read(path: Path, file_format: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None, bytes]:
     raw = read_bytes(path)
     if not raw.strip():
         raise InputError("the file is empty", path)
     if not raw.isascii():
         raw = _readable_text(raw, file_format)
-    structure, block = _parse(raw, path, file_format)
-    yield from records_of(structure, block, raw, path, source, reading or Reading())
+    return *_parse(raw, path, file_format), raw
 
 
 def records_of(
@@ -116,40 +150,72 @@ def records_of(
     path, source, reading
         As in `read_structure`.
     """
+    unmodelled: list[str] = []
+    entry = entry_of(structure, block, raw, path, source, reading, unmodelled)
+    if not entry.chains and not unmodelled:
+        yield SetAside(entry.id, "skipped", "no amino-acid chain in the first model", source)
+        return
+    yield from entry.proteins
+    for name in unmodelled:
+        yield SetAside(
+            _protein_id(entry.id, name),
+            "failed",
+            "its sequence is given, but the first model has no coordinates of it: not modelled, or "
+            "the file is cut off",
+            source,
+        )
+
+
+def entry_of(
+    structure: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    raw: bytes,
+    path: Path,
+    source: str,
+    reading: Reading,
+    unmodelled: list[str] | None = None,
+) -> Entry:
+    """An entry that has been parsed.
+
+    Parameters
+    ----------
+    structure, block, raw, path, source, reading
+        As in `records_of`.
+    unmodelled : list of str, optional
+        Names of protein chains of which the first model has no coordinates are added here.
+    """
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         kind = "PDB" if block is None else "mmCIF"
         raise InputError(f"no atoms: this is not a {kind} file of a structure, or is cut off", path)
     name = PurePosixPath(source).name  # the path itself may be that of a temporary file
     entry = _entry_id(structure, name)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
-    unmodelled = _chains_without_coordinates(structure) if block is None else []
+    absent = _chains_without_coordinates(structure) if block is None else []
     structure.setup_entities()
     try:
         atoms = ModelAtoms.of(structure)
         chains = read_chains(structure, atoms)
+        names = _names(chains)
         plddt, left_out = _confidence(block, raw, name, atoms, chains, reading)
         proteins = list(
-            _proteins(entry, source, structure, block, raw, atoms, chains, plddt, left_out)
+            _proteins(entry, source, structure, block, raw, atoms, chains, names, plddt, left_out)
         )
     except InputError as error:
         raise InputError(error.reason, path) from error
     except (RuntimeError, ValueError) as error:
         # gemmi's word for coordinates that are no numbers, and the like.
         raise InputError(f"the structure is not consistent: {error}", path) from error
-    if not chains and not unmodelled:
-        yield SetAside(entry, "skipped", "no amino-acid chain in the first model", source)
-        return
-    yield from proteins
-    if block is not None:
-        unmodelled = _entities_without_coordinates(structure)
-    for name in unmodelled:
-        yield SetAside(
-            _protein_id(entry, name),
-            "failed",
-            "its sequence is given, but the first model has no coordinates of it: not modelled, or "
-            "the file is cut off",
-            source,
-        )
+    if unmodelled is not None:
+        unmodelled += absent if block is None else _entities_without_coordinates(structure)
+    return Entry(entry, structure, chains, names, proteins)
+
+
+def _names(chains: list[Chain]) -> list[str]:
+    """One author's name for two polymers is rare; then the second takes its label name along."""
+    names: list[str] = []
+    for chain in chains:
+        names.append(chain.name if chain.name not in names else f"{chain.name}.{chain.subchain}")
+    return names
 
 
 def _confidence(
@@ -307,6 +373,7 @@ def _proteins(
     raw: bytes,
     atoms: ModelAtoms,
     chains: list[Chain],
+    names: list[str],
     plddt: list[np.ndarray] | None,
     left_out: np.ndarray,
 ) -> Iterator[Protein]:
@@ -324,11 +391,7 @@ def _proteins(
         "site_record": site_record_labels(raw, block, chains),
     }
     model_notes = _other_models(structure)
-    names: set[str] = set()
-    for index, (chain, backbone) in enumerate(zip(chains, backbones, strict=True)):
-        # One author's name for two polymers is rare; then the second takes its label name along.
-        name = chain.name if chain.name not in names else f"{chain.name}.{chain.subchain}"
-        names.add(name)
+    for index, (chain, name, backbone) in enumerate(zip(chains, names, backbones, strict=True)):
         identifier = _protein_id(entry, name)
         notes = (*chain.notes, *model_notes)
         for note in notes:
