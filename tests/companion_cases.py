@@ -13,6 +13,7 @@ import numpy as np
 SCRIPTS = (
     "data.js",
     "state.js",
+    "elements.js",
     "drawing_surface.js",
     "residue_axis.js",
     "arc_marks.js",
@@ -23,6 +24,7 @@ SCRIPTS = (
     "head_counts.js",
     "head_grid.js",
     "head_table.js",
+    "exports.js",
 )
 N_LAYERS, N_HEADS = 3, 4
 CONTACT = {"cutoff": 8.0, "min_separation": 6, "atom": "CA"}
@@ -48,7 +50,9 @@ def encoded(array: np.ndarray) -> dict:
     }
 
 
-def made_up_payload(lengths: tuple[int, ...] = (120, 70), seed: int = 5, per_head: int = 60) -> dict:
+def made_up_payload(
+    lengths: tuple[int, ...] = (120, 70), seed: int = 5, per_head: int = 60
+) -> dict:
     """A view of chains with gaps, insertion codes and unresolved residues; arcs at random.
 
     Chain A is numbered from -2, has an insertion (52, 52A, 52B), jumps by 100 after 80 residues,
@@ -174,7 +178,12 @@ def counts_of_heads(facts: list[dict], threshold: float, min_arcs: int = 20) -> 
                 "background": touching / pairs if pairs else None,
             }
         )
-    return sorted(heads, key=lambda head: (-(head["proportion"] or -1), -head["eligible"]))
+
+    def best_first(head: dict) -> tuple:
+        share = -1.0 if head["proportion"] is None else head["proportion"]
+        return (-share, -head["eligible"], -head["arcs"])
+
+    return sorted(heads, key=best_first)
 
 
 def _heads(facts: list[dict]) -> list[dict]:

@@ -6,7 +6,9 @@ const TRACK_ROW = 19;                                   // pixels from one row t
 const TRACK_GLYPH = 12;                                 // height of what is drawn in it
 const FINE_SCALE = 1.1;                                 // pixels per residue that waves need
 const STRUCTURE_COLOURS = { helix: "#882255", strand: "#117733", turn: "#555555" };
-const TRACK_COLOURS = ["#332288", "#AA4499", "#117733", "#661100", "#44AA99", "#999933"];
+// Sites as in the 3-D view; others in turn.
+const SITE_COLOURS = { binding_site: "#CC79A7", modification: "#E69F00" };
+const TRACK_COLOURS = ["#332288", "#44AA99", "#661100", "#999933", "#AA4499", "#117733"];
 
 // Rows for the chosen chains: {title, kind, colour, sign, byChain: Map(chain -> track)}. Tracks of
 // which nothing is known have none, nor those of sites (yes or no) that nowhere are.
@@ -27,7 +29,7 @@ function trackRows(chains, chosen) {
   const signs = ["disc", "diamond", "bar"];
   let sites = 0;
   for (const row of rows.values()) {
-    row.colour = TRACK_COLOURS[sites % TRACK_COLOURS.length];
+    row.colour = SITE_COLOURS[row.name] ?? TRACK_COLOURS[sites % TRACK_COLOURS.length];
     row.sign = signs[sites % signs.length];
     if (row.kind === "sites") sites += 1;
   }
@@ -100,6 +102,11 @@ function waveShape(x, end, middle, height, period) {
 }
 
 function paintSites(surface, row, first, after, x, scale, middle) {
+  if (scale < 2.5) {                                    // signs would run into each other
+    const half = TRACK_GLYPH / 2 - 1;
+    surface.boxes([x, middle - half, Math.max(1.2, (after - first) * scale), 2 * half], row.colour);
+    return;
+  }
   const size = Math.min(5, Math.max(2.2, scale / 2));
   for (let i = first; i < after; i++) {
     const centre = x + (i - first + 0.5) * scale;

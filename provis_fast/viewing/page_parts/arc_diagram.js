@@ -6,10 +6,10 @@ const LETTER_SCALE = 8.5;                               // pixels per residue th
 const NEEDLE = 3;                                       // an arc is at most so much taller than wide
 
 class ArcDiagram extends Companion {
-  constructor(element, data, state) {
-    super(element, data, state, {
+  constructor(place, data, state) {
+    super(place, data, state, {
       title: "Arc diagram", file: "arc_diagram", role: "arc diagram along the sequence",
-      hint: "Left and right move along the sequence (with Shift by ten), N and P go through the " +
+      hint: "Left and right move along the sequence (with Shift by ten), page down and up go through the " +
         "arcs, strongest first; plus, minus and 0, or the wheel after a click, zoom; drag to " +
         "move; a click holds an arc, Escape lets go.",
     });
@@ -139,7 +139,7 @@ class ArcDiagram extends Companion {
         const { weight } = shape.arc;
         surface.path(halfEllipse(shape), {
           stroke: ARC_COLOURS[kind], width: arcLineWidth(weight), dash: ARC_MARKS[kind].dash,
-          opacity: Math.min(1, 0.45 + 0.6 * weight),
+          opacity: arcOpacity(weight),
         }, surface instanceof SvgSurface ? arcSentence(this.data, this.state, shape.arc) : undefined);
       }
     });
@@ -274,20 +274,18 @@ class ArcDiagram extends Companion {
     const kinds = new Set(this.arcs.drawn.map(arcKind));
     const line = (style) => (surface, x, y) => surface.path(`M${x} ${y}h26`, style);
     const items = Object.entries(ARC_MARKS).filter(([kind]) => kinds.has(kind))
-      .map(([kind, { words, dash }]) => ({
-        width: 26, words: `arc, ${words}`,
+      .map(([kind, { dash }]) => ({
+        width: 26, words: kindLegend(this.data, kind),
         draw: line({ stroke: ARC_COLOURS[kind], dash, width: 2.2 }),
       }));
     if (kinds.size) {
-      for (const weight of [0.1, 0.5, 1]) {
-        items.push({
-          width: 26, words: `${weight === 0.1 ? "weight " : ""}${weight}`,
-          draw: line({
-            stroke: "#555555", width: arcLineWidth(weight),
-            opacity: Math.min(1, 0.45 + 0.6 * weight),
-          }),
-        });
-      }
+      const weights = [0.1, 0.5, 1];
+      items.push({
+        width: 62, words: `weight ${weights.join(", ")}`,
+        draw: (surface, x, y) => weights.forEach((weight, k) => surface.path(
+          `M${x + 22 * k} ${y}h18`,
+          { stroke: "#444444", width: arcLineWidth(weight), opacity: arcOpacity(weight) })),
+      });
     }
     const blocks = [...this.axis.blocks.values()];
     if (blocks.some(({ chain }) => chain.known.some((known) => !known))) {
