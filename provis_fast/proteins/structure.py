@@ -21,6 +21,11 @@ from provis_fast.proteins.alphafold import (
 )
 from provis_fast.proteins.atoms import ModelAtoms
 from provis_fast.proteins.binding_sites import BindingSites, site_record_labels
+from provis_fast.proteins.completeness import (
+    check_mmcif_is_complete,
+    check_pdb_coordinates,
+    check_pdb_is_complete,
+)
 from provis_fast.proteins.exposure import SolventExposure
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.modifications import Modifications
@@ -33,17 +38,6 @@ from provis_fast.proteins.secondary_structure import (
 )
 
 logger = logging.getLogger(__name__)
-
-#: Coordinates of an ATOM record end here; gemmi needs them whole.
-_LAST_COORDINATE_COLUMN = 54
-#: A coordinate as nearly all files write it, in 8 columns.
-_USUAL = rb"(?:   |  [-\d]| [-\d]\d|[-\d]\d\d)\d\.\d{3}"
-#: Atoms with coordinates of any other form, which are looked at one by one.
-_UNUSUAL_ATOM = re.compile(
-    rb"^(?:ATOM  |HETATM)(?![^\n]{24}(?:" + _USUAL + rb"){3})"
-    rb"[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})",
-    re.MULTILINE,
-)
 
 
 class Entry(NamedTuple):
@@ -191,7 +185,7 @@ def entry_of(
     entry = _entry_id(structure, name)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
     absent = _chains_without_coordinates(structure) if block is None else []
-    structure.setup_entities()
+    _set_up_entities(structure)
     try:
         atoms = ModelAtoms.of(structure)
         chains = read_chains(structure, atoms)
@@ -208,6 +202,18 @@ def entry_of(
     if unmodelled is not None:
         unmodelled += absent if block is None else _entities_without_coordinates(structure)
     return Entry(entry, structure, chains, names, proteins)
+
+
+def _set_up_entities(structure: gemmi.Structure) -> None:
+    """As gemmi does, which without SEQRES makes no entity of a chain that has no name."""
+    chains = [chain for model in structure for chain in model if not chain.name]
+    if any(not entity.name for entity in structure.entities):
+        chains.clear()
+    for chain in chains:
+        chain.name = " "
+    structure.setup_entities()
+    for chain in chains:
+        chain.name = ""
 
 
 def _names(chains: list[Chain]) -> list[str]:
@@ -256,13 +262,13 @@ def _parse(
 ) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
     try:
         if file_format == "pdb":
-            _check_pdb_is_complete(raw, path)
-            _check_pdb_coordinates(raw, path)
+            check_pdb_is_complete(raw, path)
+            check_pdb_coordinates(raw, path)
             return gemmi.read_pdb_string(raw), None
         document = gemmi.cif.read_string(raw)
         if len(document) == 0:
             raise InputError("not mmCIF: there is no data block", path)
-        _check_mmcif_is_complete(raw, path)
+        check_mmcif_is_complete(raw, path)
         return gemmi.make_structure_from_block(document[0]), document[0]
     except InputError:
         raise
@@ -273,59 +279,6 @@ def _parse(
             path,
             int(line.group(1)) if line else None,
         ) from error
-
-
-def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
-    """Refuse a PDB file that ends too early; without this gemmi would read what there is."""
-    last_start = raw.rstrip(b"\r\n").rfind(b"\n") + 1
-    last = raw[last_start:].rstrip(b"\r\n")
-    line = raw.count(b"\n", 0, last_start) + 1
-    if last.startswith((b"ATOM", b"HETATM")) and len(last) < _LAST_COORDINATE_COLUMN:
-        raise InputError("the file is cut off within an ATOM record", path, line)
-    if (b"\n" + raw).count(b"\nMODEL") > raw.count(b"\nENDMDL"):
-        raise InputError("the file is cut off: a MODEL without its ENDMDL", path, line)
-    # Files with a HEADER follow the wwPDB format, where END is mandatory; pieces of files and
-    # output of programs mostly have neither.
-    if raw.startswith(b"HEADER") and not re.search(rb"^END\s*$", raw[last_start:]):
-        raise InputError(
-            "the file is cut off: it begins with HEADER but does not finish with END; if it is "
-            "complete, add that line",
-            path,
-            line,
-        )
-
-
-def _check_pdb_coordinates(raw: bytes, path: Path) -> None:
-    """Refuse coordinates that are no numbers, which gemmi would read as 0."""
-    for atom in _UNUSUAL_ATOM.finditer(raw):
-        try:
-            for field in atom.groups():
-                float(field)
-        except ValueError:
-            raise InputError(
-                "expected three coordinates in columns 31 to 54, got "
-                f"{b''.join(atom.groups()).decode('latin-1')!r}; correct or remove the atom",
-                path,
-                raw.count(b"\n", 0, atom.start()) + 1,
-            ) from None
-
-
-def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
-    """Refuse an mmCIF file cut between two lines of a table.
-
-    The wwPDB's and most programs' files have a line ``#`` after the first line and after every
-    table, the last one included; only in such files can the cut be seen.
-    """
-    lines = raw[:4096].split(b"\n", 2)
-    end = raw[-4096:].rstrip()  # the whole would be copied
-    last = (end if b"\n" in end else raw.rstrip()).rsplit(b"\n", 1)[-1]
-    if len(lines) > 1 and lines[1].strip() == b"#" and last.strip() != b"#":
-        raise InputError(
-            "the file is cut off: its tables end with '#', the last one does not; if it is "
-            "complete, add that line",
-            path,
-            raw.rstrip().count(b"\n") + 1,
-        )
 
 
 def _entry_id(structure: gemmi.Structure, name: str) -> str:

@@ -15,14 +15,20 @@ from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.record import SECONDARY_STRUCTURE_CLASSES, Protein
 from provis_fast.proteins.structure import Entry
 
-#: Labels that become tracks, in this order, and the names of their classes. Sites have one class:
-#: 0 is no class of its own, and not drawn.
+#: Labels that become tracks, in this order, and their classes. Those of one class are 1 where a
+#: residue has it and 0 where it has not; the others are the index of the class.
 _CLASSES = {
     "secondary_structure": SECONDARY_STRUCTURE_CLASSES,
     "author_secondary_structure": SECONDARY_STRUCTURE_CLASSES,
-    "binding_site": ("no", "binding site"),
-    "site_record": ("no", "site"),
-    "modification": ("no", "modified"),
+    "binding_site": ("binding_site",),
+    "site_record": ("site_record",),
+    "modification": ("modification",),
+}
+#: What every structure is searched for, and what it means where nothing is known.
+_SEARCHED = {
+    "secondary_structure": "secondary structure is not known: there is no backbone",
+    "binding_site": "binding sites are not known: no ligand touches it, water and buffer apart",
+    "modification": "modifications are not known",
 }
 #: Lower bounds of AlphaFold's four classes of confidence (Tunyasuvunakool et al., Nature 596, 590,
 #: 2021), and their names.
@@ -41,7 +47,8 @@ class Track:
     name : str
     classes : tuple of str
     labels : ndarray, int16 [L]
-        Index of the class; -1 where unknown.
+        Index of the class; of a single class 1 where the residue has it and 0 where not. -1 where
+        unknown.
     """
 
     name: str
@@ -171,15 +178,15 @@ def view_chains(
             "C-alpha atoms",
             path,
         )
-    everywhere = {track.name for chain in found for track in chain.tracks}
-    for name in (*_CLASSES, "plddt"):
+    for name, meaning in _SEARCHED.items():
         without = [c.id for c in found if name not in {track.name for track in c.tracks}]
-        if name in everywhere and without:
-            notes.append(f"{name} is not known of chain {', '.join(without)}")
-    for name in ("secondary_structure", "binding_site", "modification"):
-        if name not in everywhere:
-            notes.append(f"{name} is not known of any chain")
+        if without:
+            notes.append(f"{meaning} ({_chains(without)})")
     return found
+
+
+def _chains(names: Sequence[str]) -> str:
+    return f"chain{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _usable(
@@ -233,16 +240,12 @@ def _view_chain(entry: Entry, index: int, contact: Contact) -> ViewChain:
     )
 
 
-def _tracks(
-    protein: Protein, certain: np.ndarray, plddt: np.ndarray | None
-) -> Iterator[Track]:
+def _tracks(protein: Protein, certain: np.ndarray, plddt: np.ndarray | None) -> Iterator[Track]:
     """Tracks of what is known of at least one residue."""
     for name, classes in _CLASSES.items():
         if name not in protein.labels:
             continue
-        labels = np.asarray(protein.labels[name], dtype=np.int16)
-        if name in ("binding_site", "site_record", "modification"):
-            pass
+        labels = protein.labels[name]
         labels = np.where(certain, labels, -1).astype(np.int16)
         if (labels >= 0).any():
             yield Track(name, tuple(classes), labels)

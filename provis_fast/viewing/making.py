@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from provis_fast.errors import ArgumentError, InputError
 from provis_fast.models import Model, load_model
 from provis_fast.properties.contact import Contact
 from provis_fast.threads import MAX_THREADS
-from provis_fast.viewing.chains import chosen, view_chains
+from provis_fast.viewing.chains import ViewChain, chosen, view_chains
 from provis_fast.viewing.entries import read_entry
 from provis_fast.viewing.forward import HeadArcs, arcs_of
 from provis_fast.viewing.mmcif import mmcif_text
@@ -80,12 +80,41 @@ def view(
     ModelError
         The model cannot be found, or is of a kind that cannot be analysed.
     """
+    return make_view(
+        structure,
+        lambda: model if isinstance(model, Model) else load_model(model),
+        layer=layer,
+        head=head,
+        threshold=threshold,
+        chain=chain,
+        symmetric=symmetric,
+        title=title,
+        contact=contact,
+        min_arcs=min_arcs,
+        threads=threads,
+    )
+
+
+def make_view(
+    structure: str | PathLike[str],
+    load: Callable[[], Model],
+    *,
+    layer: int | None,
+    head: int | None,
+    threshold: float,
+    chain: str | Sequence[str] | None,
+    symmetric: bool,
+    title: str | None,
+    contact: Contact | None,
+    min_arcs: int,
+    threads: int | None,
+) -> View:
+    """`view`, with a model that is loaded once all else has been found in order."""
     theta = _threshold(threshold)
     contact = Contact() if contact is None else contact
     if not isinstance(contact, Contact) or contact.separation < 1:
         raise ArgumentError(
-            "contact: expected a Contact with a separation of at least 1, got "
-            f"{contact!r:.60}"
+            f"contact: expected a Contact with a separation of at least 1, got {contact!r:.60}"
         )
     min_arcs = check_integer("min_arcs", min_arcs, 0)
     threads = None if threads is None else check_integer("threads", threads, 1, MAX_THREADS)
@@ -95,15 +124,14 @@ def view(
     entry = read_entry(structure)  # before a model is loaded in vain
     path = Path(structure)
     notes: list[str] = []
-    shown = view_chains(entry, chosen(entry, names, path), contact, notes, path)
-    if not isinstance(model, Model):
-        model = load_model(model)
+    indices = chosen(entry, names, path)
+    shown = view_chains(entry, indices, contact, notes, path)
+    model = load()
     _check_number("layer", layer, model.n_layers, model, "layers")
     _check_number("head", head, model.n_heads, model, "heads in each layer")
 
     found = arcs_of(model, [one.protein for one in shown], theta, threads, notes)
-    chains, arcs = [], []
-    failed = []
+    chains, arcs, failed = [], [], []
     for one, its_arcs in zip(shown, found, strict=True):
         if isinstance(its_arcs, HeadArcs):
             chains.append(one)
@@ -118,11 +146,10 @@ def view(
     if not heads["arcs"].any():
         notes.append(f"no head has an arc of at least {theta:g}; try a lower threshold")
     layer, head = _opening(heads, layer, head)
-    kept = {entry.names.index(one.id) for one in shown}
-    text, note = mmcif_text(entry, kept)
+    text, note = mmcif_text(entry, None if names is None else indices)
     return View(
-        entry.id if title is None else title,
-        {"name": model.name, "n_layers": model.n_layers, "n_heads": model.n_heads},
+        _text(entry.id if title is None else title),
+        {"name": _text(_shown_name(model)), "n_layers": model.n_layers, "n_heads": model.n_heads},
         layer,
         head,
         theta,
@@ -133,7 +160,7 @@ def view(
         heads,
         text,
         note,
-        tuple(notes),
+        tuple(map(_text, notes)),
     )
 
 
@@ -147,9 +174,11 @@ def _threshold(threshold: float) -> float:
 def _chain_names(chain: str | Sequence[str] | None) -> list[str] | None:
     if chain is None:
         return None
-    names = chain.split(",") if isinstance(chain, str) else list(chain)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"chain: expected names of chains, got {chain!r:.60}")
+    names = chain.split(",") if isinstance(chain, str) else chain
+    if not isinstance(names, Sequence) or not names or not all(isinstance(n, str) for n in names):
+        raise ArgumentError(
+            f'chain: expected names of chains, such as "A", "A,B" or ["A", "B"], got {chain!r:.60}'
+        )
     return [name.strip() for name in names]
 
 
@@ -165,14 +194,27 @@ def _check_number(name: str, number: int | None, n: int, model: Model, what: str
         ) from None
 
 
-def _same_sequences(chains: Sequence) -> list[str]:
-    first: dict[str, str] = {}
-    notes = []
+def _same_sequences(chains: Sequence[ViewChain]) -> list[str]:
+    """Notes on chains that share a forward pass."""
+    groups: dict[str, list[str]] = {}
     for one in chains:
-        same = first.setdefault(one.protein.sequence, one.id)
-        if same != one.id:
-            notes.append(f"chain {one.id}: same sequence as {same}, so the same arcs")
-    return notes
+        groups.setdefault(one.protein.sequence, []).append(one.id)
+    return [
+        f"chain {', '.join(others)}: same sequence as {first}, so the same arcs"
+        for first, *others in groups.values()
+        if others
+    ]
+
+
+def _shown_name(model: Model) -> str:
+    """What the page calls a model: of a folder, nothing of where it lies."""
+    place = Path(model.name)
+    return place.resolve().name if place.is_absolute() or place.is_dir() else model.name
+
+
+def _text(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of file names that are none become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _opening(heads: pd.DataFrame, layer: int | None, head: int | None) -> tuple[int, int]:

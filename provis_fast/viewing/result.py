@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import html
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from provis_fast.errors import ResultError
 from provis_fast.properties.contact import Contact
 from provis_fast.viewing.chains import ViewChain
 from provis_fast.viewing.forward import HeadArcs
 from provis_fast.viewing.payload import payload_of
+from provis_fast.written_pages import check_target, write_page
 
 #: Of the frame in a notebook, in pixels.
 _FRAME_HEIGHT = 860
@@ -121,6 +120,32 @@ class View:
         from provis_fast.viewing.page import render
 
         return render(self.payload)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the page.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; its parents are created, an earlier view is replaced.
+        overwrite : bool
+            Replace whatever file stands there.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ArgumentError
+            An empty name; or the viewer's package is not installed.
+        ResultError
+            The place cannot be written, or holds a file that is no page of this package.
+        """
+        target = check_target(path, "view", overwrite)
+        write_page(self.html(), target)
+        return target
 
     def _repr_html_(self) -> str:
         """The page in a frame, for a notebook."""
