@@ -1,10 +1,14 @@
 // What is annotated of residues, in rows below a sequence: helices as waves, strands as arrows,
-// turns as bows, sites as discs and diamonds. Shapes tell them apart where colour does not.
+// turns as bows, sites as discs and diamonds. Shapes tell them apart where colour does not. Where
+// there is no room for waves and arrows, helices are high boxes and strands low ones.
 
 const TRACK_ROW = 19;                                   // pixels from one row to the next
 const TRACK_GLYPH = 12;                                 // height of what is drawn in it
+const FINE_SCALE = 1.1;                                 // pixels per residue that waves need
 const STRUCTURE_COLOURS = { helix: "#882255", strand: "#117733", turn: "#555555" };
-const TRACK_COLOURS = ["#332288", "#AA4499", "#117733", "#661100", "#44AA99", "#999933"];
+// Sites as in the 3-D view; others in turn.
+const SITE_COLOURS = { binding_site: "#CC79A7", modification: "#E69F00" };
+const TRACK_COLOURS = ["#332288", "#44AA99", "#661100", "#999933", "#AA4499", "#117733"];
 
 // Rows for the chosen chains: {title, kind, colour, sign, byChain: Map(chain -> track)}. Tracks of
 // which nothing is known have none, nor those of sites (yes or no) that nowhere are.
@@ -25,7 +29,7 @@ function trackRows(chains, chosen) {
   const signs = ["disc", "diamond", "bar"];
   let sites = 0;
   for (const row of rows.values()) {
-    row.colour = TRACK_COLOURS[sites % TRACK_COLOURS.length];
+    row.colour = SITE_COLOURS[row.name] ?? TRACK_COLOURS[sites % TRACK_COLOURS.length];
     row.sign = signs[sites % signs.length];
     if (row.kind === "sites") sites += 1;
   }
@@ -66,14 +70,17 @@ function paintTrack(surface, axis, index, row, track, middle) {
 function paintStructure(surface, name, x, end, middle, scale) {
   const half = TRACK_GLYPH / 2;
   const colour = STRUCTURE_COLOURS[name];
-  if (name === "helix") {
+  if (scale < FINE_SCALE && colour && name !== "turn") {
+    const high = name === "helix" ? half : half / 2;
+    surface.boxes([x, middle - high, Math.max(end - x, 0.8), 2 * high], colour);
+  } else if (name === "helix") {
     surface.path(waveShape(x, end, middle, half - 1, Math.max(6, 3.6 * scale)),
       { stroke: colour, width: 2, cap: "round" });
   } else if (name === "strand") {
     const head = Math.min(end - x, Math.max(5, 1.5 * scale));
     surface.path(`M${x} ${middle - half / 2}H${end - head}V${middle - half}L${end} ${middle}` +
       `L${end - head} ${middle + half}V${middle + half / 2}H${x}Z`, { fill: colour });
-  } else if (name === "turn") {
+  } else if (name === "turn" && scale >= FINE_SCALE) {
     surface.path(`M${x} ${middle}Q${(x + end) / 2} ${middle - 2 * half} ${end} ${middle}`,
       { stroke: colour, width: 1.5 });
   } else {
@@ -95,6 +102,11 @@ function waveShape(x, end, middle, height, period) {
 }
 
 function paintSites(surface, row, first, after, x, scale, middle) {
+  if (scale < 2.5) {                                    // signs would run into each other
+    const half = TRACK_GLYPH / 2 - 1;
+    surface.boxes([x, middle - half, Math.max(1.2, (after - first) * scale), 2 * half], row.colour);
+    return;
+  }
   const size = Math.min(5, Math.max(2.2, scale / 2));
   for (let i = first; i < after; i++) {
     const centre = x + (i - first + 0.5) * scale;
@@ -126,12 +138,15 @@ function paintClass(surface, name, value, x, end, middle) {
 }
 
 // Signs that a reader needs explained: those of the secondary structure.
-function structureLegend(rows) {
+function structureLegend(rows, scale) {
   const present = new Set(rows.filter(({ kind }) => kind === "structure")
     .flatMap(({ byChain }) => [...byChain.values()])
     .flatMap(({ classes, labels }) => [...new Set(labels)].map((label) => classes[label])));
-  return Object.keys(STRUCTURE_COLOURS).filter((name) => present.has(name)).map((name) => ({
-    width: 20, words: name,
-    draw: (surface, x, y) => paintStructure(surface, name, x, x + 20, y, 2),
-  }));
+  const fine = scale >= FINE_SCALE;
+  return Object.keys(STRUCTURE_COLOURS)
+    .filter((name) => present.has(name) && (fine || name !== "turn"))
+    .map((name) => ({
+      width: 20, words: name,
+      draw: (surface, x, y) => paintStructure(surface, name, x, x + 20, y, fine ? 2 : 0),
+    }));
 }

@@ -3,12 +3,13 @@
 
 const SEQUENCE_BAND = 13;                               // height of the sequence itself
 const LETTER_SCALE = 8.5;                               // pixels per residue that fit a letter
+const NEEDLE = 3;                                       // an arc is at most so much taller than wide
 
 class ArcDiagram extends Companion {
-  constructor(element, data, state) {
-    super(element, data, state, {
+  constructor(place, data, state) {
+    super(place, data, state, {
       title: "Arc diagram", file: "arc_diagram", role: "arc diagram along the sequence",
-      hint: "Left and right move along the sequence (with Shift by ten), N and P go through the " +
+      hint: "Left and right move along the sequence (with Shift by ten), page down and up go through the " +
         "arcs, strongest first; plus, minus and 0, or the wheel after a click, zoom; drag to " +
         "move; a click holds an arc, Escape lets go.",
     });
@@ -26,7 +27,7 @@ class ArcDiagram extends Companion {
     const plot = { x: left, width: Math.max(60, width - left - 14) };
     const axis = this.axis.placed(plot.x, plot.x + plot.width);
     if (!saved) this.axis = axis;
-    const height = Math.round(Math.min(Math.max(plot.width * 0.3, 110), 260));
+    const height = this.#arcHeight(axis, plot);
     const several = this.state.chains.size > 1;
     const top = saved ? 26 + 13 * lines.length : 0;
     const base = top + 10 + height;
@@ -46,20 +47,32 @@ class ArcDiagram extends Companion {
     return layout;
   }
 
-  // Half an ellipse for every arc: {arc, x, end, middle, wide, tall, base, up}. Half circles as
-  // long as the widest in sight fits; then long ones are flattened more than short ones.
-  #arcShapes({ axis, plot, base, below, arcHeight }) {
-    const shapes = this.arcs.painted.map((arc) => {
+  // Room over the sequence: as much as the widest arc in sight can use without being a needle.
+  #arcHeight(axis, plot) {
+    const most = Math.min(Math.max(plot.width * 0.3, 110), 260);
+    const widest = Math.max(0, ...this.#spans(axis, plot).map(({ wide }) => wide));
+    return Math.round(Math.min(most, Math.max(70, NEEDLE * widest)));
+  }
+
+  // Arcs in sight, from where to where: {arc, x, end, middle, wide}.
+  #spans(axis, plot) {
+    return this.arcs.painted.map((arc) => {
       const [first, last] = [Math.min(arc.query, arc.key), Math.max(arc.query, arc.key)];
       const [x, end] = [axis.at(arc.chain, first), axis.at(arc.chain, last)];
-      const up = this.state.symmetric || arc.query < arc.key;
-      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2, up, base: up ? base : below };
+      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2 };
     }).filter(({ x, end }) => end >= plot.x && x <= plot.x + plot.width);
+  }
+
+  // Half an ellipse for every arc: a span with {tall, base, up}. The widest that is wholly in sight
+  // takes the height there is; shorter ones are less flat, so that they are seen beside it.
+  #arcShapes({ axis, plot, base, below, arcHeight }) {
+    const shapes = this.#spans(axis, plot);
     const inSight = shapes.filter(({ x, end }) => x >= plot.x && end <= plot.x + plot.width);
     const widest = Math.max(1, ...(inSight.length ? inSight : shapes).map(({ wide }) => wide));
     for (const shape of shapes) {
-      shape.tall = widest <= arcHeight ? Math.min(shape.wide, arcHeight)
-        : arcHeight * Math.min(1, shape.wide / widest) ** 0.65;
+      shape.up = this.state.symmetric || shape.arc.query < shape.arc.key;
+      shape.base = shape.up ? base : below;
+      shape.tall = arcHeight * Math.min(1, shape.wide / widest) ** 0.65;
     }
     return shapes;
   }
@@ -126,7 +139,7 @@ class ArcDiagram extends Companion {
         const { weight } = shape.arc;
         surface.path(halfEllipse(shape), {
           stroke: ARC_COLOURS[kind], width: arcLineWidth(weight), dash: ARC_MARKS[kind].dash,
-          opacity: Math.min(1, 0.45 + 0.6 * weight),
+          opacity: arcOpacity(weight),
         }, surface instanceof SvgSurface ? arcSentence(this.data, this.state, shape.arc) : undefined);
       }
     });
@@ -261,20 +274,18 @@ class ArcDiagram extends Companion {
     const kinds = new Set(this.arcs.drawn.map(arcKind));
     const line = (style) => (surface, x, y) => surface.path(`M${x} ${y}h26`, style);
     const items = Object.entries(ARC_MARKS).filter(([kind]) => kinds.has(kind))
-      .map(([kind, { words, dash }]) => ({
-        width: 26, words: `arc, ${words}`,
+      .map(([kind, { dash }]) => ({
+        width: 26, words: kindLegend(this.data, kind),
         draw: line({ stroke: ARC_COLOURS[kind], dash, width: 2.2 }),
       }));
     if (kinds.size) {
-      for (const weight of [0.1, 0.5, 1]) {
-        items.push({
-          width: 26, words: `${weight === 0.1 ? "weight " : ""}${weight}`,
-          draw: line({
-            stroke: "#555555", width: arcLineWidth(weight),
-            opacity: Math.min(1, 0.45 + 0.6 * weight),
-          }),
-        });
-      }
+      const weights = [0.1, 0.5, 1];
+      items.push({
+        width: 62, words: `weight ${weights.join(", ")}`,
+        draw: (surface, x, y) => weights.forEach((weight, k) => surface.path(
+          `M${x + 22 * k} ${y}h18`,
+          { stroke: "#444444", width: arcLineWidth(weight), opacity: arcOpacity(weight) })),
+      });
     }
     const blocks = [...this.axis.blocks.values()];
     if (blocks.some(({ chain }) => chain.known.some((known) => !known))) {
@@ -282,7 +293,7 @@ class ArcDiagram extends Companion {
         width: 26, words: "unresolved", draw: line({ stroke: "#777777", dash: [2, 2] }),
       });
     }
-    return [...items, ...structureLegend(rows)];
+    return [...items, ...structureLegend(rows, this.axis.scale)];
   }
 }
 

@@ -4,7 +4,7 @@
 const ARC_MARKS = {
   contact: { words: "in contact", dash: undefined, layer: 2 },
   apart: { words: "not in contact", dash: [5, 3], layer: 1 },
-  unknown: { words: "contact unknown", dash: [1, 2.5], layer: 0 },
+  unknown: { words: "not counted", dash: [1, 2.5], layer: 0 },
 };
 
 // The arcs that are drawn: weaker ones first, so that the strongest lie on top.
@@ -16,7 +16,11 @@ function arcsOnPaper(data, state) {
 
 // Width of the line of an arc, in pixels.
 function arcLineWidth(weight) {
-  return 0.6 + 2.6 * weight;
+  return 0.8 + 2.6 * weight;
+}
+
+function arcOpacity(weight) {
+  return Math.min(1, 0.55 + 0.5 * weight);
 }
 
 // Names of models may be folders, of which the last part says enough in a figure.
@@ -38,6 +42,13 @@ function arcSentence(data, state, arc) {
   const both = state.symmetric && arc.both ? " (the larger of both directions)" : "";
   const words = ARC_MARKS[arcKind(arc)].words;
   return `${pairName(data, state, arc)}: weight ${arc.weight.toFixed(3)}${both}, ${words}`;
+}
+
+// What a legend says of a kind of arcs.
+function kindLegend(data, kind) {
+  const apart = data.payload.contact.min_separation;
+  const why = kind === "unknown" ? `: unresolved, or fewer than ${apart} apart` : "";
+  return `arc, ${ARC_MARKS[kind].words}${why}`;
 }
 
 // What a hovered residue or pair is, with its arc if it has one.
@@ -65,7 +76,7 @@ function arcOfPair(arcs, state, { chain, query, key }) {
 }
 
 function counted(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${countText(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 // "Head 12-4: 57 arcs of weight 0.1 or more, 20 in contact, 30 not in contact, 7 unknown."
@@ -79,9 +90,7 @@ function arcsSummary(state, { drawn, total }) {
     `${String(+state.threshold.toFixed(3))} or more`;
   const left = total - drawn.length;
   const most = left > 0
-    ? `; the ${counted(drawn.length, "strongest")
-      .replace("strongests", "strongest")} are drawn, ${left.toLocaleString("en")} are not`
-    : "";
+    ? `, of which the ${drawn.length} strongest are drawn and ${countText(left)} are not` : "";
   return `${found}${most}${parts.length ? `. Drawn: ${parts.join(", ")}` : ""}.`;
 }
 

@@ -3,8 +3,8 @@
 
 class Companion {
   // words: {title, file, role, hint}.
-  constructor(element, data, state, words) {
-    this.element = element;
+  constructor(place, data, state, words) {
+    this.element = place;
     this.data = data;
     this.state = state;
     this.words = words;
@@ -25,41 +25,31 @@ class Companion {
   }
 
   #build() {
-    const make = (name, className, parent, attributes = {}) => {
-      const made = document.createElement(name);
-      made.className = className;
-      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-      parent.append(made);
-      return made;
-    };
-    const { title, role, hint } = this.words;
-    this.element.replaceChildren();
-    this.element.classList.add("companion");
-    const head = make("div", "companion-head", this.element);
-    make("h2", "companion-title", head).textContent = title;
-    const tools = make("div", "companion-tools", head);
-    for (const [label, name, act] of [
-      ["−", "Zoom out", () => this.zoom(1 / 1.5)],
-      ["+", "Zoom in", () => this.zoom(1.5)],
-      ["Whole", "Show the whole", () => this.showWhole()],
-      ["SVG", `Save the ${title.toLowerCase()} as SVG`, () => this.save()],
-    ]) {
-      const button = make("button", "", tools, { type: "button", "aria-label": name, title: name });
-      button.textContent = label;
-      button.addEventListener("click", act);
-    }
-    this.hintId = `${this.words.file}-hint`;
-    this.stage = make("div", "companion-stage", this.element, {
-      tabindex: "0", role: "application", "aria-roledescription": role,
-      "aria-label": title, "aria-describedby": this.hintId,
-    });
-    this.picture = make("div", "companion-picture", this.stage, { role: "img" });
+    const { title, role, hint, file } = this.words;
+    const tool = (label, name, act) =>
+      element("button", { type: "button", "aria-label": name, title: name, onclick: act }, label);
     [this.paper, this.marks, this.overlay] = ["paper", "marks", "overlay"].map((name) =>
-      new CanvasSurface(make("canvas", `companion-${name}`, this.picture)));
-    this.readout = make("p", "companion-readout", this.element);
-    this.summary = make("p", "companion-summary", this.element);
-    make("p", "companion-hint", this.element, { id: this.hintId }).textContent = hint;
-    this.spoken = make("p", "companion-spoken", this.element, { "aria-live": "polite" });
+      new CanvasSurface(element("canvas", { class: `companion-${name}` })));
+    this.picture = element("div", { role: "img" }, this.paper.canvas, this.marks.canvas,
+      this.overlay.canvas);
+    this.stage = element("div", {
+      class: "companion-stage", tabindex: "0", role: "application", "aria-roledescription": role,
+      "aria-label": title, "aria-describedby": `${file}-hint`,
+    }, this.picture);
+    this.readout = element("p", { class: "companion-readout" });
+    this.summary = element("p", { class: "companion-summary" });
+    this.spoken = element("p", { class: "companion-spoken", "aria-live": "polite" });
+    this.element.classList.add("companion");
+    this.element.replaceChildren(
+      element("div", { class: "companion-head" },
+        element("h2", { class: "companion-title" }, title),
+        element("div", { class: "companion-tools" },
+          tool("−", "Zoom out", () => this.zoom(1 / 1.5)),
+          tool("+", "Zoom in", () => this.zoom(1.5)),
+          tool("Whole", "Show the whole", () => this.showWhole()),
+          tool("SVG", `Save the ${title.toLowerCase()} as SVG`, () => this.save()))),
+      this.stage, this.readout, this.summary,
+      element("p", { class: "companion-hint", id: `${file}-hint` }, hint), this.spoken);
   }
 
   #listen() {
@@ -193,7 +183,7 @@ class Companion {
     const acts = {
       ArrowLeft: () => this.moveCursor(-far, 0), ArrowRight: () => this.moveCursor(far, 0),
       ArrowUp: () => this.moveCursor(0, -far), ArrowDown: () => this.moveCursor(0, far),
-      n: () => this.stepArc(1), p: () => this.stepArc(-1),
+      PageDown: () => this.stepArc(1), PageUp: () => this.stepArc(-1),
       "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5),
       0: () => this.showWhole(),
       Escape: () => {
@@ -243,8 +233,8 @@ class Companion {
     });
     this.paintPaper(surface, layout);
     surface.group("arcs", () => this.paintArcs(surface, layout));
-    offerFile(`${payload.title}_${chosenHead(this.state)}_${file}.svg`, String(surface),
-      "image/svg+xml");
+    download(new Blob([String(surface)], { type: "image/svg+xml" }),
+      `${fileStem(this.data, this.state)}_${file}.svg`);
   }
 
   // Lines below the heading of a saved figure, no wider than `width`.

@@ -2,16 +2,17 @@
 // row = query, column = key, from the top left. Symmetric arcs stand above the diagonal, so that
 // the structure alone can be seen below it.
 
-const CONTACT_GREY = "#BDC1C6";
+const CONTACT_GREY = "#AFB5BC";
 const UNRESOLVED_SHADE = "#ECE7DC";
 const BETWEEN_CHAINS_SHADE = "#F4F4F4";
+const LEAST_FULL_MARK = 10;                             // pixels of a mark of weight 1
 const LARGEST_MAP = 620;                                // pixels of a side
 
 class ContactMap extends Companion {
-  constructor(element, data, state) {
-    super(element, data, state, {
+  constructor(place, data, state) {
+    super(place, data, state, {
       title: "Contact map", file: "contact_map", role: "contact map with arcs",
-      hint: "Arrow keys move a cursor (with Shift by ten), N and P go through the arcs, strongest " +
+      hint: "Arrow keys move a cursor (with Shift by ten), page down and up go through the arcs, strongest " +
         "first; plus, minus and 0, or the wheel after a click, zoom; drag to move; a click holds " +
         "a pair, Escape lets go.",
     });
@@ -120,7 +121,7 @@ class ContactMap extends Companion {
 
   // Area goes with weight; a weight of 1 fills a magnified cell.
   #side({ columns }, weight) {
-    return Math.max(9, 0.92 * columns.scale) * Math.sqrt(weight);
+    return Math.max(LEAST_FULL_MARK, 0.92 * columns.scale) * Math.sqrt(weight);
   }
 
   paintArcs(surface, layout) {
@@ -246,19 +247,23 @@ class ContactMap extends Companion {
       draw: box(CONTACT_GREY),
     }];
     const kinds = new Set(this.arcs.drawn.map(arcKind));
-    for (const [kind, { words }] of Object.entries(ARC_MARKS)) {
+    for (const kind of Object.keys(ARC_MARKS)) {
       if (!kinds.has(kind)) continue;
       items.push({
-        width: 10, words: `arc, ${words}`,
+        width: 10, words: kindLegend(this.data, kind),
         draw: (surface, x, y) => paintMark(surface, kind, x + 5, y, 8),
       });
     }
     if (kinds.size) {
       const weights = [0.1, 0.5, 1];
+      const full = this.#side({ columns }, 1);
+      const magnified = full > 14;                      // too large for a legend
       items.push({
-        width: 34, words: `weight ${weights.join(", ")}`,
-        draw: (surface, x, y) => weights.forEach((weight, k) =>
-          paintMark(surface, "plain", x + 4 + 12 * k, y, 9 * Math.sqrt(weight))),
+        width: 14 + (magnified ? 0 : 24),
+        words: magnified ? "area: weight, of which 1 fills the cell"
+          : `weight ${weights.join(", ")}`,
+        draw: (surface, x, y) => (magnified ? [0.5] : weights).forEach((weight, k) =>
+          paintMark(surface, "plain", x + 6 + 13 * k, y, Math.min(full, 14) * Math.sqrt(weight))),
       });
     }
     const blocks = [...columns.blocks.values()];

@@ -179,15 +179,3 @@ function textWidth(words, size = 11, weight = "normal") {
   measuringContext.font = `${weight} ${size}px ${FIGURE_FONT}`;
   return measuringContext.measureText(words).width;
 }
-
-// Offer a text as a file.
-function offerFile(name, text, type) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name.replace(/[^\w.+-]+/g, "_");
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
-}

@@ -8,28 +8,21 @@ const GRID_TOP = 34;
 
 class HeadGrid {
   // heads(): those of HeadCounts.at; chosen(layer, head) is told what the reader chose.
-  constructor(element, data, state, chosen) {
+  constructor(place, data, state, chosen) {
     this.data = data;
     this.state = state;
     this.chosen = chosen;
     this.heads = new Map();
     this.cursor = null;
-    this.stage = document.createElement("div");
-    this.stage.className = "companion-stage companion-grid";
-    for (const [name, value] of Object.entries({
-      tabindex: "0", role: "application", "aria-roledescription": "grid of heads",
+    this.surface = new CanvasSurface(element("canvas"));
+    this.picture = element("div", { role: "img" }, this.surface.canvas);
+    this.stage = element("div", {
+      class: "companion-stage companion-grid", tabindex: "0", role: "application",
+      "aria-roledescription": "grid of heads",
       "aria-label": "Heads by layer: arrow keys move, Enter chooses",
-    })) this.stage.setAttribute(name, value);
-    this.picture = document.createElement("div");
-    this.picture.setAttribute("role", "img");
-    const canvas = document.createElement("canvas");
-    this.surface = new CanvasSurface(canvas);
-    this.picture.append(canvas);
-    this.stage.append(this.picture);
-    this.readout = document.createElement("p");
-    this.readout.className = "companion-readout";
-    this.readout.setAttribute("aria-live", "polite");
-    element.append(this.stage, this.readout);
+    }, this.picture);
+    this.readout = element("p", { class: "companion-readout", "aria-live": "polite" });
+    place.append(this.stage, this.readout);
     this.stage.addEventListener("pointermove", (event) => this.#move(this.#cellAt(event)));
     this.stage.addEventListener("pointerleave", () => this.#move(null));
     this.stage.addEventListener("click", (event) => {
@@ -60,6 +53,7 @@ class HeadGrid {
     const shares = [...this.heads.values()].map(({ proportion }) => proportion ?? 0);
     this.most = Math.max(...shares, 0) || 1;
     for (const head of this.heads.values()) this.#paintCell(head);
+    this.#paintFrame(this.state.layer, this.state.head, "#FFFFFF", 5);
     this.#paintFrame(this.state.layer, this.state.head, "#111111", 2.5);
     if (this.cursor) this.#paintFrame(this.cursor.layer, this.cursor.head, "#D55E00", 2);
     this.#paintScale(bottom + 14);
@@ -169,6 +163,6 @@ function percent(share) {
 function headSentence({ layer, head, arcs, eligible, contacts, proportion, background }) {
   const share = proportion === null ? "too few for a share"
     : `${percent(proportion)}, background ${percent(background)}`;
-  return `Head ${layer}-${head}: ${counted(arcs, "arc")}, ${eligible.toLocaleString("en")} with ` +
-    `known contact, ${contacts.toLocaleString("en")} in contact (${share})`;
+  return `Head ${layer}-${head}: ${counted(arcs, "arc")}, ${countText(eligible)} with ` +
+    `known contact, ${countText(contacts)} in contact (${share})`;
 }

@@ -16,8 +16,8 @@ const HEAD_COLUMNS = [
 ];
 
 class HeadTable {
-  constructor(element, data, state) {
-    this.element = element;
+  constructor(place, data, state) {
+    this.element = place;
     this.data = data;
     this.state = state;
     this.counts = new HeadCounts(data);
@@ -28,53 +28,37 @@ class HeadTable {
       const counted = event.detail.some((name) => name === "threshold" || name === "chains");
       if (counted) this.#fillSoon();
       else this.#mark();
+      if (event.detail.includes("layer") || event.detail.includes("head")) this.#showChosen();
     });
-    new ResizeObserver(() => this.#drawGrid()).observe(element);
+    new ResizeObserver(() => this.#drawGrid()).observe(place);
     this.fill();
   }
 
   #build() {
-    const make = (name, className, parent, words) => {
-      const made = document.createElement(name);
-      made.className = className;
-      if (words !== undefined) made.textContent = words;
-      parent.append(made);
-      return made;
-    };
-    this.element.replaceChildren();
-    this.element.classList.add("companion", "companion-heads");
-    make("h2", "companion-title", this.element, "Heads, ranked for this structure");
-    this.about = make("p", "companion-summary", this.element);
-    const sides = make("div", "companion-sides", this.element);
-    const gridSide = make("div", "companion-grid-side", sides);
-    this.gridSide = gridSide;
-    this.grid = new HeadGrid(gridSide, this.data, this.state, (layer, head) => {
+    this.about = element("p", { class: "companion-summary" });
+    this.gridSide = element("div", { class: "companion-grid-side" });
+    this.grid = new HeadGrid(this.gridSide, this.data, this.state, (layer, head) => {
       this.state.set({ layer, head });
-      this.#chosenRow()?.scrollIntoView({ block: "nearest" });
     });
-    const box = make("div", "companion-table", sides);
-    box.tabIndex = -1;
-    const table = make("table", "", box);
-    make("caption", "companion-spoken", table,
-      "Heads of the model with their arcs in this structure. Buttons in the header sort; up and " +
-      "down move between heads, Enter chooses one.");
-    const row = make("tr", "", make("thead", "", table));
-    this.headers = new Map();
-    for (const column of HEAD_COLUMNS) {
-      const cell = make("th", "", row);
-      cell.scope = "col";
-      const button = make("button", "", cell, column.words);
-      button.type = "button";
-      if (column.help) button.title = column.help;
-      button.addEventListener("click", () => this.sortBy(column.name));
-      this.headers.set(column.name, cell);
-    }
-    this.body = make("tbody", "", table);
-    this.body.addEventListener("click", (event) => {
-      const chosen = event.target.closest("tr");
-      if (chosen) this.#choose(chosen);
+    this.headers = new Map(HEAD_COLUMNS.map(({ name, words, help }) => [name,
+      element("th", { scope: "col" }, element("button",
+        { type: "button", title: help, onclick: () => this.sortBy(name) }, words))]));
+    this.body = element("tbody", {
+      onclick: (event) => {
+        const row = event.target.closest("tr");
+        if (row) this.#choose(row);
+      },
+      onkeydown: (event) => this.#keyPressed(event),
     });
-    this.body.addEventListener("keydown", (event) => this.#keyPressed(event));
+    this.box = element("div", { class: "companion-table" }, element("table", {},
+      element("caption", { class: "companion-spoken" },
+        "Heads of the model with their arcs in this structure. Buttons in the header sort; up " +
+        "and down move between heads, Enter chooses one."),
+      element("thead", {}, element("tr", {}, ...this.headers.values())), this.body));
+    this.element.classList.add("companion", "companion-heads");
+    this.element.replaceChildren(
+      element("h2", { class: "companion-title" }, "Heads, ranked for this structure"),
+      this.about, element("div", { class: "companion-sides" }, this.gridSide, this.box));
   }
 
   // Count again at the next frame, however many changes there are until then.
@@ -136,30 +120,20 @@ class HeadTable {
   }
 
   #row(head) {
-    const row = document.createElement("tr");
-    row.dataset.layer = head.layer;
-    row.dataset.head = head.head;
     const number = `${head.layer}-${head.head}`;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.dataset.head = number;
-    button.textContent = number;
-    button.setAttribute("aria-label", `Show head ${number}`);
-    button.tabIndex = -1;
     const words = {
-      rank: String(head.rank), head: button,
-      arcs: head.arcs.toLocaleString("en"), eligible: head.eligible.toLocaleString("en"),
-      contacts: head.contacts.toLocaleString("en"), proportion: percent(head.proportion),
+      rank: String(head.rank),
+      head: element("button",
+        { type: "button", tabindex: -1, "data-head": number, "aria-label": `Show head ${number}` },
+        number),
+      arcs: countText(head.arcs), eligible: countText(head.eligible),
+      contacts: countText(head.contacts), proportion: percent(head.proportion),
       background: percent(head.background),
       enrichment: head.enrichment === null ? "–" : `${head.enrichment.toFixed(1)}×`,
     };
-    for (const { name } of HEAD_COLUMNS) {
-      const cell = document.createElement(name === "head" ? "th" : "td");
-      if (name === "head") cell.scope = "row";
-      cell.append(words[name]);                         // a text or an element, never markup
-      row.append(cell);
-    }
-    return row;
+    return element("tr", { "data-layer": head.layer, "data-head": head.head },
+      ...HEAD_COLUMNS.map(({ name }) => (name === "head"
+        ? element("th", { scope: "row" }, words[name]) : element("td", {}, words[name]))));
   }
 
   #button(number) {
@@ -168,6 +142,18 @@ class HeadTable {
 
   #chosenRow() {
     return this.#button(chosenHead(this.state))?.closest("tr");
+  }
+
+  // Bring the chosen row into sight within the table, without scrolling the page.
+  #showChosen() {
+    const row = this.#chosenRow();
+    if (!row) return;
+    const header = this.box.querySelector("thead").offsetHeight;
+    const { offsetTop: top, offsetHeight: height } = row;
+    if (top - header < this.box.scrollTop) this.box.scrollTop = top - header;
+    if (top + height > this.box.scrollTop + this.box.clientHeight) {
+      this.box.scrollTop = top + height - this.box.clientHeight;
+    }
   }
 
   // Mark the chosen head; it is the one row that Tab reaches, arrows reach the others.

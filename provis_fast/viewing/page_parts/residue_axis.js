@@ -8,6 +8,8 @@ const FEWEST_RESIDUES = 12;
 class ResidueAxis {
   // chains: of ViewData; chosen: indices of those that are shown, in order.
   constructor(chains, chosen) {
+    this.chains = chains;
+    this.chosen = chosen;
     const residues = chosen.reduce((sum, index) => sum + chains[index].sequence.length, 0);
     const gap = Math.max(1, 0.015 * residues);
     this.blocks = new Map();                          // chain -> {index, chain, start, length}
@@ -33,8 +35,9 @@ class ResidueAxis {
 
   // The same residues on other pixels.
   placed(from, to) {
-    const other = Object.create(ResidueAxis.prototype);
-    return Object.assign(other, this).place(from, to);
+    const other = new ResidueAxis(this.chains, this.chosen);
+    [other.low, other.high] = [this.low, this.high];
+    return other.place(from, to);
   }
 
   get scale() {
