@@ -136,6 +136,7 @@ def test_payload_says_all_that_the_page_needs(view, esm):
     assert "/" not in payload["model"]["name"]
     assert (payload["layer"], payload["head"]) == (view.layer + 1, view.head + 1)
     assert payload["contact"] == {"cutoff": 8.0, "min_separation": 6, "atom": "CA"}
+    assert payload["min_arcs"] == 1
     assert payload["symmetric"] is True and payload["threshold"] == THRESHOLD
     (one,) = payload["chains"]
     assert one["sequence"] == SEQUENCE and one["residues"] == HAIRPIN.split()

@@ -40,6 +40,8 @@ class View:
     symmetric : bool
         Whether the page opens with the stronger of both directions of each pair.
     contact : Contact
+    min_arcs : int
+        Heads with fewer eligible arcs have no proportion.
     chains : tuple of ViewChain
     head_arcs : tuple of HeadArcs
         Of each chain.
@@ -59,6 +61,7 @@ class View:
     threshold: float
     symmetric: bool
     contact: Contact
+    min_arcs: int
     chains: tuple[ViewChain, ...]
     head_arcs: tuple[HeadArcs, ...]
     heads: pd.DataFrame
