@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provis_fast import errors, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
+    from provis_fast.inference.table import infer
     from provis_fast.merging import merge
     from provis_fast.models import load_model
     from provis_fast.per_protein.reading import per_protein_dataset, read_per_protein
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
+    from provis_fast.viewing import View, view
 
 __all__ = [
     "ClassPair",
@@ -47,10 +49,12 @@ __all__ = [
     "ProvisError",
     "QueryClass",
     "Separation",
+    "View",
     "__version__",
     "analyze",
     "attach",
     "errors",
+    "infer",
     "load_model",
     "load_proteins",
     "load_result",
@@ -61,6 +65,7 @@ __all__ = [
     "read_per_protein",
     "reference",
     "reproduce",
+    "view",
 ]
 
 __version__ = "0.1.0"
@@ -76,6 +81,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ProvisError": ("provis_fast.errors", "ProvisError"),
     "analyze": ("provis_fast.engine", "analyze"),
     "attach": ("provis_fast.engine", "attach"),
+    "infer": ("provis_fast.inference.table", "infer"),
     "load_model": ("provis_fast.models", "load_model"),
     "load_proteins": ("provis_fast.proteins", "load_proteins"),
     "prepare": ("provis_fast.prepare", "prepare"),
@@ -92,6 +98,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),
+    "view": ("provis_fast.viewing", "view"),
+    "View": ("provis_fast.viewing", "View"),
     "per_protein_dataset": ("provis_fast.per_protein.reading", "per_protein_dataset"),
 }
 

@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from provis_fast import __version__
-from provis_fast.cli import analyze_arguments, prepare_arguments
+from provis_fast.cli import analyze_arguments, prepare_arguments, view_arguments
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
 from provis_fast.cli.shared_arguments import add_out, add_running
 
@@ -36,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     prepare_arguments.add(commands)
     _add_merge(commands)
     _add_reproduce(commands)
+    view_arguments.add(commands)
     _add_doctor(commands)
     _add_benchmark(commands)
     return parser
