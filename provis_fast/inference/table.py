@@ -331,7 +331,7 @@ def _replicates(
     if not getattr(result, f"n_{kind}", 0):
         return None
     of_properties = getattr(result, kind)
-    if block.property not in of_properties:
+    if block.property not in list(of_properties):  # whose names are quick, not so its arrays
         return None
     replicates = of_properties[block.property]
     if block.statistic == "mass":
