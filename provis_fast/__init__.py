@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provis_fast import errors, ops, reference
+    from provis_fast import errors, figures, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
     from provis_fast.inference.table import infer
@@ -54,6 +54,7 @@ __all__ = [
     "analyze",
     "attach",
     "errors",
+    "figures",
     "infer",
     "load_model",
     "load_proteins",
@@ -75,6 +76,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ops": ("provis_fast.ops", None),
     "reference": ("provis_fast.reference", None),
     "errors": ("provis_fast.errors", None),
+    "figures": ("provis_fast.figures", None),
     "models": ("provis_fast.models", None),
     "properties": ("provis_fast.properties", None),
     "proteins": ("provis_fast.proteins", None),

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from provis_fast import __version__
 from provis_fast.cli import analyze_arguments, prepare_arguments, view_arguments
+from provis_fast.cli import analyze_arguments, figures_arguments, prepare_arguments
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
 from provis_fast.cli.shared_arguments import add_out, add_running
 
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     analyze_arguments.add(commands)
     prepare_arguments.add(commands)
+    figures_arguments.add(commands)
     _add_merge(commands)
     _add_reproduce(commands)
     view_arguments.add(commands)
