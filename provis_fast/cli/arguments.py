@@ -6,8 +6,12 @@ import argparse
 from typing import NoReturn
 
 from provis_fast import __version__
-from provis_fast.cli import analyze_arguments, prepare_arguments, view_arguments
-from provis_fast.cli import analyze_arguments, figures_arguments, prepare_arguments
+from provis_fast.cli import (
+    analyze_arguments,
+    figures_arguments,
+    prepare_arguments,
+    view_arguments,
+)
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
 from provis_fast.cli.shared_arguments import add_out, add_running
 
