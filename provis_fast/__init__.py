@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provis_fast import errors, ops, reference
+    from provis_fast import errors, figures, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
     from provis_fast.inference.table import infer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Separation,
     )
     from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.reporting import report
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
@@ -52,6 +53,7 @@ __all__ = [
     "analyze",
     "attach",
     "errors",
+    "figures",
     "infer",
     "load_model",
     "load_proteins",
@@ -62,6 +64,7 @@ __all__ = [
     "prepare",
     "read_per_protein",
     "reference",
+    "report",
     "reproduce",
 ]
 
@@ -72,6 +75,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ops": ("provis_fast.ops", None),
     "reference": ("provis_fast.reference", None),
     "errors": ("provis_fast.errors", None),
+    "figures": ("provis_fast.figures", None),
     "models": ("provis_fast.models", None),
     "properties": ("provis_fast.properties", None),
     "proteins": ("provis_fast.proteins", None),
@@ -92,6 +96,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Separation": ("provis_fast.properties", "Separation"),
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
     "merge": ("provis_fast.merging", "merge"),
+    "report": ("provis_fast.reporting", "report"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),
