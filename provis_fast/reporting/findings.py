@@ -251,9 +251,7 @@ def _tested(
     n_higher = len(higher.drop_duplicates(heads))
     by_class = higher["class"].value_counts(sort=False)
     by_class = by_class.sort_values(ascending=False, kind="stable")
-    parts = [
-        f"{wording.class_label(spec, name)} {n:,}" for name, n in by_class.head(8).items()
-    ]
+    parts = [f"{wording.class_label(spec, name)} {n:,}" for name, n in by_class.head(8).items()]
     more = f" and {len(by_class) - 8} classes more" if len(by_class) > 8 else ""
     text = f"{enough}; {n_higher:,} of them are above the background of at least one class ({how})"
     return f"{text}. Heads by class: {', '.join(parts)}{more}." if parts else f"{text}."
