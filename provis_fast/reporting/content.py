@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import unescape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from provis_fast import __version__
