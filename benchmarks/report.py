@@ -21,7 +21,7 @@ from report_cases import drawn_result, large_specs
 
 from provis_fast.inference.table import infer
 from provis_fast.reporting import report
-from provis_fast.reporting.findings import findings, focus
+from provis_fast.reporting.findings import best_classes, findings, focus
 from provis_fast.reporting.head_table import head_table
 from provis_fast.reporting.pictures import draw_all
 
@@ -37,21 +37,21 @@ def main() -> None:
     result = drawn_result(specs, arguments.layers, arguments.heads)
     times: dict[str, list[float]] = {}
 
-    def timed(name, make):
+    def timed(name, make, *given):
         started, used = time.perf_counter(), time.process_time()
-        made = make()
+        made = make(*given)
         times.setdefault(f"{name}, s", []).append(time.perf_counter() - started)
         times.setdefault(f"{name}, s of CPU", []).append(time.process_time() - used)
         return made
 
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.repeats):
-            table = timed("inference", lambda: infer(result))
+            table = timed("inference", infer, result)
             about = focus(result, "protein", 0.95)
-            timed("findings", lambda table=table: findings(result, table, about))
-            timed("table", lambda table=table: head_table(result, table, about))
-            timed("figures", lambda table=table: draw_all(result, about, table))
-            page = timed("whole", lambda: report(result, Path(folder) / "report.html"))
+            found = timed("findings", findings, result, table, about)
+            timed("table", head_table, result, table, about)
+            timed("figures", draw_all, result, about, table, best_classes(found))
+            page = timed("whole", report, result, Path(folder) / "report.html")
         size = page.stat().st_size
     medians = {name: round(statistics.median(each), 3) for name, each in times.items()}
     print(json.dumps({"rows": len(table), "bytes": size} | medians, indent=1))

@@ -1,4 +1,4 @@
-"""Results whose numbers are drawn from what they are said to be drawn from, for tests of reports."""
+"""Results drawn from distributions that are known, for tests of reports."""
 
 from __future__ import annotations
 

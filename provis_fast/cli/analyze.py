@@ -65,6 +65,8 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
         "compat": arguments.compat,
         "background": background,
         "entropy": arguments.entropy,
+        "bootstrap": arguments.bootstrap,
+        "permutations": arguments.permutations,
         "batch_tokens": arguments.batch_tokens,
         "shard": arguments.shard,
         "devices": devices,
@@ -73,7 +75,7 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     if arguments.revision is not None:
         settings["revision"] = arguments.revision
     if not arguments.overwrite and (target / "manifest.json").exists():
-        from provis_fast.engine import describe
+        from provis_fast.analysis_plan import describe
 
         wanted = describe(*given, **options)
         _add_settings(wanted, settings)
