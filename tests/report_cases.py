@@ -62,6 +62,7 @@ def drawn_result(
         "inputs": [{"path": "drawn.fasta", "sha256": "ab" * 32, "bytes": 1234}],
     }
     result = HeadStatistics.empty(**(arguments | changes))
+    n_layers = len(result.layers)
     shape = (n_proteins, max(len(result.thresholds), 1), n_layers, n_heads)
     eligible = rng.poisson(mean_arcs, shape)
     eligible //= 2 ** np.arange(shape[1])[None, :, None, None]
