@@ -187,11 +187,7 @@ def _specs(
         spec("log_p_null", "p against null", "logp", "resampling", "From the permutations"),
     ]  # fmt: skip
     held = {name for name in table.columns if not table[name].isna().all()}
-    kept = [
-        one
-        for one in all_specs
-        if set(one.get("of", [one["key"]])) <= held | {"threshold"}
-    ]
+    kept = [one for one in all_specs if set(one.get("of", [one["key"]])) <= held | {"threshold"}]
     for one in kept:
         if one["key"] in texts:
             one["values"] = texts[one["key"]]
