@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Separation,
     )
     from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.reporting import report
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
@@ -65,6 +66,7 @@ __all__ = [
     "prepare",
     "read_per_protein",
     "reference",
+    "report",
     "reproduce",
     "view",
 ]
@@ -97,6 +99,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Separation": ("provis_fast.properties", "Separation"),
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
     "merge": ("provis_fast.merging", "merge"),
+    "report": ("provis_fast.reporting", "report"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),

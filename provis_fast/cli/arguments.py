@@ -10,6 +10,7 @@ from provis_fast.cli import (
     analyze_arguments,
     figures_arguments,
     prepare_arguments,
+    report_arguments,
     view_arguments,
 )
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
@@ -40,9 +41,10 @@ def make_parser() -> argparse.ArgumentParser:
     analyze_arguments.add(commands)
     prepare_arguments.add(commands)
     figures_arguments.add(commands)
+    report_arguments.add(commands)
+    view_arguments.add(commands)
     _add_merge(commands)
     _add_reproduce(commands)
-    view_arguments.add(commands)
     _add_doctor(commands)
     _add_benchmark(commands)
     return parser
