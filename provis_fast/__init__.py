@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provis_fast import errors, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
+    from provis_fast.inference.table import infer
     from provis_fast.merging import merge
     from provis_fast.models import load_model
     from provis_fast.per_protein.reading import per_protein_dataset, read_per_protein
@@ -51,6 +52,7 @@ __all__ = [
     "analyze",
     "attach",
     "errors",
+    "infer",
     "load_model",
     "load_proteins",
     "load_result",
@@ -76,6 +78,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ProvisError": ("provis_fast.errors", "ProvisError"),
     "analyze": ("provis_fast.engine", "analyze"),
     "attach": ("provis_fast.engine", "attach"),
+    "infer": ("provis_fast.inference.table", "infer"),
     "load_model": ("provis_fast.models", "load_model"),
     "load_proteins": ("provis_fast.proteins", "load_proteins"),
     "prepare": ("provis_fast.prepare", "prepare"),

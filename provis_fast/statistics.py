@@ -365,6 +365,33 @@ class HeadStatistics(HeadArrays):
 
         return tables.heads_table(self).to_pandas()
 
+    def infer(
+        self,
+        properties: str | Iterable[str] | None = None,
+        *,
+        statistic: str | None = None,
+        threshold: float | None = None,
+        unit: str = "protein",
+        clusters: Mapping[str, Any] | str | PathLike[str] | None = None,
+        per_protein: str | PathLike[str] | None = None,
+        confidence: float = 0.95,
+        family: str = "class",
+    ) -> pd.DataFrame:
+        """Intervals and tests of every head; see `provis_fast.inference.table.infer`."""
+        from provis_fast.inference.table import infer
+
+        return infer(
+            self,
+            properties,
+            statistic=statistic,
+            threshold=threshold,
+            unit=unit,
+            clusters=clusters,
+            per_protein=per_protein,
+            confidence=confidence,
+            family=family,
+        )
+
     def save(
         self, folder: str | PathLike[str], per_protein: str | PathLike[str] | None = None
     ) -> None:

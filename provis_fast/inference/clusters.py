@@ -1,0 +1,120 @@
+"""Inference with proteins, or clusters of them, as independent units.
+
+Arcs of one protein share its composition, its fold and its length: they are not independent, and
+intervals and tests that take them for it (`proportions`) are too sure by far. Proteins are drawn
+independently, or nearly so; where some are alike, clusters of them are. With y of n eligible arcs
+of unit g in a class and b its own background share, and G units that have eligible arcs:
+
+**Against the background.** If a head is indifferent to the class, each unit's u = y - n b is 0 in
+expectation, whatever its composition. The one-sample t-test over units,
+
+    t = mean(u) / (s / sqrt(G)),    s**2 = sum (u - mean(u))**2 / (G - 1),
+
+has G - 1 degrees of freedom. The excess, sum u / sum n, has the interval
+
+    sum u / sum n +- t_crit sqrt(G s**2) / sum n.
+
+**The proportion** p = sum y / sum n has the cluster-robust interval p +- t_crit sqrt(V),
+
+    V = G / (G - 1) sum (y - p n)**2 / (sum n)**2,
+
+the sandwich variance of Liang & Zeger (Biometrika 73, 1986) with the usual correction for a finite
+number of clusters and t quantiles with G - 1 degrees of freedom (Cameron & Miller, J. Human
+Resources 50, 2015, sections II and VI). Intervals of proportions are cut off at 0 and 1.
+
+For key values y is the sum and b the mean of the values, and the same formulas hold.
+
+Where fewer than two units have arcs, and where the units do not vary at all (a class that none of
+them has; two copies of one protein), there is nothing to judge by: t, p-values and intervals are
+NaN.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from provis_fast.inference.log_probabilities import log_p_student
+from provis_fast.inference.unit_sums import UnitSums, excess_sums, ratio, residual_squares
+from provis_fast.totals import EXPECTED_BITS
+
+
+class UnitInference(NamedTuple):
+    """Estimates over units; float64 [layers, heads, classes], NaN where undefined.
+
+    Attributes
+    ----------
+    units
+        G.
+    expected
+        sum n b / sum n.
+    excess, excess_low, excess_high
+        sum (y - n b) / sum n and its interval.
+    low, high
+        Interval of the proportion.
+    t, log_p
+        Of the t-test, and the natural logarithm of its two-sided p-value.
+    """
+
+    units: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    excess_low: NDArray[np.float64]
+    excess_high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    t: NDArray[np.float64]
+    log_p: NDArray[np.float64]
+
+
+def infer_units(sums: UnitSums, confidence: float) -> UnitInference:
+    """Tests and intervals from the sums over units.
+
+    Parameters
+    ----------
+    sums : UnitSums
+    confidence : float
+        Of the intervals.
+    """
+    shape = sums.y.shape
+    units = np.broadcast_to(sums.units, shape).astype(np.float64)
+    df = np.where(units > 1, units - 1, np.nan)
+    critical = student_quantile(confidence, df)
+    total, spread = excess_sums(sums)  # spread: G (G - 1) s**2
+    spread[spread < 0] = 0  # arcs of no unit, which only sums from elsewhere can have
+    scale = 2**EXPECTED_BITS
+    expected = ratio(sums.nb, sums.n * scale)
+    excess = ratio(total, sums.n * scale)
+    # sqrt(G s**2) / sum n, squared: spread / (G - 1) / (sum n)**2
+    excess_error = np.sqrt(_positive(ratio(spread, (sums.n * scale) ** 2)) / df)
+    t = np.where(excess_error > 0, excess / excess_error, np.nan)
+    proportion = ratio(sums.y, sums.n << sums.bits)
+    squares = ratio(residual_squares(sums), sums.n**4 << 2 * sums.bits)
+    error = np.sqrt(_positive(squares) * units / df)
+    low, high = proportion - critical * error, proportion + critical * error
+    if not sums.bits:
+        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
+    return UnitInference(
+        units,
+        expected,
+        excess,
+        excess - critical * excess_error,
+        excess + critical * excess_error,
+        low,
+        high,
+        t,
+        log_p_student(t, df),
+    )
+
+
+def student_quantile(confidence: float, df: NDArray[np.float64]) -> NDArray[np.float64]:
+    """t beyond which a two-sided test of level 1 - confidence rejects; NaN where df is."""
+    return special.stdtrit(df, (1 + confidence) / 2)
+
+
+def _positive(variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where there is no variation."""
+    return np.where(variance > 0, variance, np.nan)
