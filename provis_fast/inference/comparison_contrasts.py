@@ -1,4 +1,4 @@
-"""Differences of two ratio estimates whose units (proteins) may be the same, in part, or not at all.
+"""Differences of two ratio estimates whose units (proteins) are the same, in part, or others.
 
 The estimate of a corpus is a ratio of sums over its G units, such as p = sum y / sum n. To first
 order unit g moves it by r_g = (y_g - p n_g) / sum n, and these contributions add up to 0. So
@@ -63,12 +63,20 @@ class Estimate(NamedTuple):
         Units G behind each.
     contributions : Contributions or None
         Of the units; None where only sums over them are known.
+    added : float64 [...] or 0
+        What of `variance` does not come from the units.
     """
 
     value: NDArray[np.float64]
     variance: NDArray[np.float64]
     units: NDArray[np.int64]
     contributions: Contributions | None = None
+    added: NDArray[np.float64] | float = 0.0
+
+    def at_least(self, floor: NDArray[np.float64]) -> Estimate:
+        """The same with variances of at least `floor`, where both are defined."""
+        added = np.nan_to_num(np.maximum(floor - self.variance, 0.0))
+        return self._replace(variance=self.variance + added, added=added)
 
     @property
     def degrees(self) -> NDArray[np.float64]:
@@ -160,9 +168,9 @@ def _joint(
             np.sqrt(b.units / (b.units - 1.0)) * two.values,
         ]
     both = one.present[in_one] & two.present[in_two]
-    variance_of_both = np.square(
-        np.where(both, moved[0][in_one] + moved[1][in_two], 0.0)
-    ).sum(axis=0)
+    variance_of_both = np.square(np.where(both, moved[0][in_one] + moved[1][in_two], 0.0)).sum(
+        axis=0
+    )
     shared = both.sum(axis=0)
     groups = [(variance_of_both, shared * (1 - 1 / np.maximum(np.minimum(a.units, b.units), 1)))]
     for contributions, change, inside, units in (
@@ -173,6 +181,8 @@ def _joint(
         alone[inside] &= ~both
         squares = np.square(np.where(alone, change, 0.0)).sum(axis=0)
         groups.append((squares, alone.sum(axis=0) * (1 - 1 / np.maximum(units, 1))))
+    for estimate in (a, b):
+        groups.append((np.broadcast_to(estimate.added, shared.shape), estimate.degrees))
     variance = sum(v for v, _ in groups)
     return variance, _satterthwaite(groups, variance), shared
 
@@ -189,9 +199,9 @@ def _satterthwaite(
     """Degrees of freedom of a sum of independent variances, each (variance, degrees).
 
     Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics
-    Bulletin 2, 1946, eq. 17. Where every variance is 0 it is the sum of the degrees.
+    Bulletin 2, 1946, eq. 17. NaN where nothing varies.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [np.where(v > 0, np.square(v) / f, 0.0) for v, f in groups]
         found = np.square(variance) / sum(parts)
-    return np.where(variance > 0, found, sum(np.maximum(f, 0.0) for _, f in groups))
+    return np.where(variance > 0, found, np.nan)

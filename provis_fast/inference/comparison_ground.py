@@ -12,6 +12,10 @@ from provis_fast.head_arrays import PropertySpec
 from provis_fast.identity import identity
 from provis_fast.statistics import HeadStatistics
 
+#: Parts of an identity that `Ground.left_out` tells of, or that change no definition.
+_PASSED_OVER = (
+    *("property ", "properties", "threshold was", "entropy", "bootstrap", "permutations"),
+)
 
 
 class Part(NamedTuple):
@@ -82,7 +86,7 @@ class Ground(NamedTuple):
 
     @property
     def overlap(self) -> str:
-        """"all", "some", "none" or "unknown": proteins that both results hold."""
+        """ "all", "some", "none" or "unknown": proteins that both results hold."""
         if self.shared_proteins is None:
             return "unknown"
         if not self.shared_proteins:
@@ -289,7 +293,7 @@ def _differences(a: HeadStatistics, b: HeadStatistics) -> tuple[Difference, ...]
     return tuple(
         Difference(name, *(_as_text(side.get(name)) for side in (mine, theirs)))
         for name in names
-        if mine.get(name) != theirs.get(name) and not name.startswith(("property ", "properties"))
+        if mine.get(name) != theirs.get(name) and not name.startswith(_PASSED_OVER)
     )
 
 
