@@ -40,6 +40,10 @@ from 1 in all of them.
     Where results of single proteins were asked for: tables of them, as Parquet data sets; see
     `provis_fast.per_protein`. The manifest names them (``per_protein``), without digests.
 
+``report.html``, ``comparison.html``, ``view.html``, ``figures/``
+    May have been added by ``provis-fast report``, ``view`` and ``figures``. They belong to the
+    result: one that takes its place does not keep them.
+
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of format
 version 1, which had no failed.tsv and all of it in the manifest, are read as well.
 """
@@ -76,6 +80,8 @@ from provis_fast.result_files import (
     parquet_bytes,
 )
 from provis_fast.statistics import HeadStatistics
+from provis_fast.written_pages import FIGURES, PAGES
+from provis_fast.written_pages import foreign as foreign_pages
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "manifest.json")
 """Files of a result, the manifest last."""
@@ -98,7 +104,7 @@ def save(
     ----------
     result : HeadStatistics
     folder : str or path
-        New, empty, or holding an earlier result and nothing else.
+        New, empty, or holding an earlier result (its report, view and figures) and nothing else.
     per_protein : str, path, or iterable of them, optional
         Folders of tables of single proteins, which go with the result: as links to the same files
         where the file system has them, else as copies. Several folders are those of shards.
@@ -240,7 +246,8 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    others = sorted(name for name in entries if name not in (*FILES, PER_PROTEIN))
+    known = {*FILES, PER_PROTEIN, *(PAGES + (FIGURES,) if is_result else ())}
+    others = sorted(set(entries) - known) + (foreign_pages(target) if is_result else [])
     if PER_PROTEIN in entries:
         others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]
     return others or ([] if is_result or not entries else ["files without manifest.json"])
