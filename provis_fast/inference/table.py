@@ -1,4 +1,43 @@
-"""The table of inference: one row per layer, head, property, class, statistic and threshold."""
+"""The table of inference: one row per layer, head, property, class, statistic and threshold.
+
+=========================  =====================================================================
+column                     what
+=========================  =====================================================================
+layer, head                counted from 0
+property, class,           as in `HeadStatistics.to_pandas`, which has the same rows in the same
+statistic, threshold,      order
+eligible, count,
+proportion, background
+enrichment                 proportion / background; for key values proportion - background, a
+                           difference of means
+log_odds                   log of (p / (1 - p)) / (b / (1 - b)), p the proportion and b the
+                           background; -inf and inf where p is 0 or 1
+wald_low, wald_high        intervals of the proportion with every arc as an observation of its
+wilson_low, wilson_high    own: as in the paper, and Wilson's (`proportions`)
+z, log_p_z                 of the two-proportion z-test against the background, as in the paper;
+                           z > 0 for more than there
+log_p_z_bonferroni         corrected for the tests of the family
+units                      proteins, or clusters of them, that have eligible arcs
+expected                   proportion to expect from the units' own backgrounds, sum n b / sum n
+excess                     sum (y - n b) / sum n
+excess_low, excess_high    its interval, the one that belongs to `t`
+low, high                  cluster-robust interval of the proportion (`clusters`)
+t, log_p                   of the t-test over units of y - n b, units - 1 degrees of freedom
+log_p_bonferroni, log_q    corrected for the tests of the family: Bonferroni, and
+                           Benjamini & Hochberg's q-value
+bootstrap_low,             percentile interval of the proportion, where the result has bootstrap
+bootstrap_high             replicates (`resampling`)
+null_mean, null_sd,        of the permutation null, where the result has one
+null_z, log_p_null
+=========================  =====================================================================
+
+All tests are two-sided, all logarithms natural. NaN stands where a number is undefined or not part
+of the result: for heads with fewer eligible arcs than `HeadStatistics.min_arcs`
+(``compat="provis"``: with no more than these, as the original chose the heads that it tested),
+where the background is not known or does not vary, with fewer than two units. Key values have no
+log_odds, Wald and Wilson intervals and z. Of mass there are no sums over proteins: it has a
+proportion, background and enrichment, and what comes from replicates.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +54,7 @@ from provis_fast.inference import multiplicity, proportions, resampling
 from provis_fast.inference.clusters import UnitInference, infer_units
 from provis_fast.inference.log_probabilities import log_p_normal
 from provis_fast.inference.unit_sums import UnitSums
+from provis_fast.inference.units import ClusterSums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +102,11 @@ COLUMNS = (
 _NUMBERS = COLUMNS[6:]
 UNITS = ("protein", "cluster")
 FAMILIES = ("class", "all")
+
+_PROVIS = (
+    'compat="provis": residues without a label count as negative among the arcs and are left out '
+    "of the background, so that the excess over it is too low where labels are missing"
+)
 
 Numbers = dict[str, NDArray[np.float64]]
 
@@ -116,6 +161,13 @@ def infer(
 
     _check(result, statistic, threshold, unit, clusters, per_protein, confidence, family)
     chosen = _chosen(result, properties)
+    notes: list[str] = []
+    if result.compat == "provis" and result.weighting != "attention":
+        notes.append(_PROVIS)
+    clustered = None
+    if unit == "cluster":
+        clustered = ClusterSums(result, per_protein, clusters)
+        notes += clustered.notes
     parts: list[Numbers] = []
     where: list[dict[str, Any]] = []
     for block in tables.blocks(result):
@@ -124,7 +176,7 @@ def infer(
         if threshold is not None and block.threshold != threshold:
             continue
         where.append(tables.columns(result, block, base=0))
-        parts.append(_numbers(result, block, confidence))
+        parts.append(_numbers(result, block, confidence, clustered))
     if family == "class":
         for part in parts:
             _correct(part)
@@ -140,6 +192,7 @@ def infer(
             columns[name] = np.concatenate(pieces) if pieces else []
     table = pd.DataFrame(columns, columns=list(COLUMNS))
     table["threshold"] = table["threshold"].astype(np.float64)
+    table.attrs |= {"unit": unit, "family": family, "confidence": confidence, "notes": notes}
     return table
 
 
@@ -152,6 +205,13 @@ def _check(result, statistic, threshold, unit, clusters, per_protein, confidence
         if given not in known:
             expected = ", ".join(repr(each) for each in known)
             raise ArgumentError(f"{name}: expected one of {expected}, got {given!r}")
+    if unit == "cluster" and result.weighting == "attention":
+        raise ResultError(
+            "unit: clusters are of use for arcs alone; this result has none, analyse with "
+            'weighting="both"'
+        )
+    if unit == "protein" and clusters is not None:
+        raise ArgumentError('clusters: expected only with unit="cluster", got unit="protein"')
     if not 0 < confidence < 1:
         raise ArgumentError(
             f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence!r}"
@@ -182,7 +242,12 @@ def _full(column: Any, n_rows: int) -> NDArray[Any]:
     )
 
 
-def _numbers(result: HeadStatistics, block: tables.HeadBlock, confidence: float) -> Numbers:
+def _numbers(
+    result: HeadStatistics,
+    block: tables.HeadBlock,
+    confidence: float,
+    clustered: ClusterSums | None,
+) -> Numbers:
     """Columns of numbers of a block, each float64 [layers, heads, classes], uncorrected."""
     shape = block.count.shape
     found = {name: np.full(shape, np.nan) for name in _NUMBERS}
@@ -203,7 +268,11 @@ def _numbers(result: HeadStatistics, block: tables.HeadBlock, confidence: float)
     if block.statistic == "arcs":
         tested = _tested(result, found["eligible"])
         theta = result.thresholds.index(block.threshold)
-        units = infer_units(UnitSums.of_proteins(result, index, theta), confidence)
+        if clustered is None:
+            sums = UnitSums.of_proteins(result, index, theta)
+        else:
+            sums = clustered.of_property(index, theta)
+        units = infer_units(sums, confidence)
         for name in UnitInference._fields:
             array = getattr(units, name)
             found[name] = array if name == "units" else np.where(tested, array, np.nan)
@@ -262,7 +331,7 @@ def _replicates(
     if not getattr(result, f"n_{kind}", 0):
         return None
     of_properties = getattr(result, kind)
-    if block.property not in of_properties:
+    if block.property not in list(of_properties):  # whose names are quick, not so its arrays
         return None
     replicates = of_properties[block.property]
     if block.statistic == "mass":
