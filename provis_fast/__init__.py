@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provis_fast import errors, ops, reference
+    from provis_fast import errors, figures, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
     from provis_fast.inference.comparison import compare
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Separation,
     )
     from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.reporting import report
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
@@ -54,6 +55,7 @@ __all__ = [
     "attach",
     "compare",
     "errors",
+    "figures",
     "infer",
     "load_model",
     "load_proteins",
@@ -64,6 +66,7 @@ __all__ = [
     "prepare",
     "read_per_protein",
     "reference",
+    "report",
     "reproduce",
 ]
 
@@ -74,6 +77,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ops": ("provis_fast.ops", None),
     "reference": ("provis_fast.reference", None),
     "errors": ("provis_fast.errors", None),
+    "figures": ("provis_fast.figures", None),
     "models": ("provis_fast.models", None),
     "properties": ("provis_fast.properties", None),
     "proteins": ("provis_fast.proteins", None),
@@ -95,6 +99,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
     "compare": ("provis_fast.inference.comparison", "compare"),
     "merge": ("provis_fast.merging", "merge"),
+    "report": ("provis_fast.reporting", "report"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),

@@ -29,9 +29,7 @@ def is_page(path: Path) -> bool:
 
 def foreign(folder: Path) -> list[str]:
     """Those of `PAGES` and `FIGURES` in a result's folder that hold something else."""
-    found = [
-        name for name in PAGES if (folder / name).exists() and not is_page(folder / name)
-    ]
+    found = [name for name in PAGES if (folder / name).exists() and not is_page(folder / name)]
     figures = folder / FIGURES
     if figures.is_dir():
         found += [

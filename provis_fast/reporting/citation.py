@@ -14,8 +14,8 @@ CITATIONS = (
 )
 BIBTEX = f"""@inproceedings{{vig2021bertology,
   title     = {{{{BERTology}} Meets Biology: Interpreting Attention in Protein Language Models}},
-  author    = {{Vig, Jesse and Madani, Ali and Varshney, Lav R. and Xiong, Caiming and Socher, Richard
-               and Rajani, Nazneen Fatema}},
+  author    = {{Vig, Jesse and Madani, Ali and Varshney, Lav R. and Xiong, Caiming and Socher,
+               Richard and Rajani, Nazneen Fatema}},
   booktitle = {{International Conference on Learning Representations}},
   year      = {{2021}},
   url       = {{{PAPER_URL}}}

@@ -6,11 +6,11 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import unescape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from provis_fast import __version__
@@ -20,6 +20,7 @@ from provis_fast.inference.table import infer
 from provis_fast.reporting import provenance, wording
 from provis_fast.reporting.embedding import EmbeddedFigure, EmbeddedTable
 from provis_fast.reporting.findings import (
+    FEW_UNITS,
     Finding,
     Focus,
     above,
@@ -29,7 +30,7 @@ from provis_fast.reporting.findings import (
     in_focus,
 )
 from provis_fast.reporting.head_table import head_table
-from provis_fast.reporting.pictures import overview, pictures_of
+from provis_fast.reporting.pictures import Drawn, draw_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,6 @@ class ReportContent:
     has_tests: bool
     n_bootstrap: int
     n_permutations: int
-    meanings: tuple[Pair, ...] = field(default=())
 
 
 def gather(
@@ -135,6 +135,7 @@ def gather(
     about = focus(result, unit, confidence)
     found = findings(result, table, about)
     embedded, left_out = head_table(result, table, about)
+    overview, pictures = draw_all(result, about, table)
     name = provenance.short_model_name(result)
     return ReportContent(
         title=f"Attention heads of {name}",
@@ -145,10 +146,10 @@ def gather(
         findings=tuple(found),
         focus=about,
         cautions=tuple(_cautions(result, about)),
-        overview=overview(result, about),
+        overview=overview,
         table=embedded,
         left_out=left_out,
-        properties=tuple(_sections(result, table, about, found)),
+        properties=tuple(_sections(result, table, about, found, pictures)),
         views=links,
         view_command=_view_command(result, found, about),
         facts=provenance.facts(result),
@@ -160,7 +161,6 @@ def gather(
         has_tests=about.statistic == "arcs",
         n_bootstrap=getattr(result, "n_bootstrap", 0),
         n_permutations=getattr(result, "n_permutations", 0),
-        meanings=_meanings(result),
     )
 
 
@@ -170,9 +170,7 @@ def _lead(result: HeadStatistics, about: Focus) -> str:
         how = "attention weighs every pair of residues"
     else:
         how = f"an arc is a pair of residues with attention of at least {about.threshold:g}"
-    return (
-        f"{wording.count(result.analysed, 'protein')}, judged by {what}; {how}."
-    )
+    return f"{wording.count(result.analysed, 'protein')}, judged by {what}; {how}."
 
 
 def _banner(result: HeadStatistics) -> str | None:
@@ -230,9 +228,9 @@ def _cautions(result: HeadStatistics, about: Focus) -> list[str]:
             "Pairs within a protein are not independent, nor are similar proteins: the tests and "
             "intervals here take clusters of proteins as the units."
         )
-    if result.analysed < FEW:
+    if result.analysed < FEW_UNITS:
         found.append(
-            f"There are only {result.analysed:,} proteins. With fewer than {FEW} the "
+            f"There are only {result.analysed:,} proteins. With fewer than {FEW_UNITS} the "
             "tests are approximate: take q-values near 0.05 for hints."
         )
     found.append(
@@ -242,13 +240,13 @@ def _cautions(result: HeadStatistics, about: Focus) -> list[str]:
     return found
 
 
-FEW = 50
-
-
 def _sections(
-    result: HeadStatistics, table: pd.DataFrame, about: Focus, found: Sequence[Finding]
+    result: HeadStatistics,
+    table: pd.DataFrame,
+    about: Focus,
+    found: Sequence[Finding],
+    pictures: dict[str, Drawn],
 ) -> list[PropertySection]:
-    pictures = pictures_of(result, about)
     sections = []
     for number, (spec, finding) in enumerate(zip(result.properties, found, strict=True)):
         rows, more = _class_rows(spec, in_focus(table, about, spec.name), about)
@@ -337,9 +335,7 @@ def _links(views: Sequence[Path], page: Path) -> list[Link]:
     return found
 
 
-def _view_command(
-    result: HeadStatistics, found: Sequence[Finding], about: Focus
-) -> str | None:
+def _view_command(result: HeadStatistics, found: Sequence[Finding], about: Focus) -> str | None:
     """How to see the head that stands out on a structure: of contacts, else of what comes first."""
     ranked = sorted(
         (finding for finding in found if finding.best is not None),
@@ -353,9 +349,3 @@ def _view_command(
     if about.threshold is not None:
         parts += ["--threshold", f"{about.threshold:g}"]
     return shlex.join([*parts, "-o", VIEW])
-
-
-def _meanings(result: HeadStatistics) -> tuple[Pair, ...]:
-    return tuple(
-        (spec.name, wording.definition(spec)) for spec in result.properties
-    )

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 #: Bits of a float32's mantissa that are kept: 1 in 2^20, which is six decimal digits.
 _MANTISSA = 20
-_COLOURS = 255
+_COLOURS = 128
+#: Pixels per inch that figures are drawn with, and that they are shown with.
+_DPI, _SHOWN = 170, 115
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ def environment() -> Environment:
     """Jinja's, with the templates of this package; everything from data is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return made
 
 
 @cache
@@ -191,19 +195,24 @@ def make_table(
     )
 
 
-def embed_figure(figure: Figure, alt: str, caption: str, dpi: int = 110) -> EmbeddedFigure:
-    """A matplotlib figure as a PNG with a palette, which is a third of the size."""
+def embed_figure(figure: Figure, alt: str, caption: str) -> EmbeddedFigure:
+    """A matplotlib figure as a PNG with a palette, which is a third of the size.
+
+    Drawn with more pixels than it is shown with, for screens that have them, and for paper.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    figure.set_dpi(_DPI)
     canvas = FigureCanvasAgg(figure)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="raw", dpi=dpi)
-    width, height = map(int, (figure.bbox.width, figure.bbox.height))
-    del canvas
-    image = Image.frombytes("RGBA", (width, height), drawn.getvalue()).convert("RGB")
-    image = image.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    image = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+    image = image.convert("RGB").quantize(
+        _COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )
     stream = io.BytesIO()
-    image.save(stream, format="png", optimize=True)
+    image.save(stream, format="png", compress_level=9)
     uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    return EmbeddedFigure(uri, alt, caption, width, height)
+    shown = [round(size * _SHOWN / _DPI) for size in (width, height)]
+    return EmbeddedFigure(uri, alt, caption, *shown)

@@ -15,6 +15,7 @@ import numpy as np
 
 from provis_fast.head_arrays import PropertySpec
 from provis_fast.reporting import wording
+from provis_fast.reporting.charts import Chart, make_chart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,8 @@ class Finding:
         What makes the first sentence less sure.
     best : tuple of int or None
         Layer and head, from 0, that the first sentence is about.
+    chart : Chart or None
+        The best heads at a glance.
     """
 
     property: str
@@ -85,6 +88,7 @@ class Finding:
     others: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     best: tuple[int, int] | None = None
+    chart: Chart | None = None
 
 
 def focus(result: HeadStatistics, unit: str, confidence: float) -> Focus:
@@ -168,10 +172,12 @@ def _of_arcs(
     first = _first(spec, row, focus, significant=bool(len(higher)))
     others = [
         *_next_classes(spec, best),
+        *_lowest(spec, lower, focus),
         _tested(spec, judged, higher, lower, n_heads, least, focus),
         *_layers(higher),
         *_resampled(result, spec, row, focus),
     ]
+    chart = make_chart(spec, _best(judged), focus.percent)
     cautions = [*_few_units(row, focus), *_disagreement(judged, focus)]
     return Finding(
         spec.name,
@@ -180,6 +186,7 @@ def _of_arcs(
         tuple(others),
         tuple(cautions),
         (int(row["layer"]), int(row["head"])),
+        chart,
     )
 
 
@@ -193,20 +200,21 @@ def _first(spec: PropertySpec, row: pd.Series, focus: Focus, significant: bool) 
         ends = wording.interval(row["low"], row["high"], spec.is_value)
         span = f" (cluster-robust {focus.percent} interval {ends})"
     if spec.is_value:
+        plain = wording.plain(spec.name)
         facts = (
             f"its {n} lead to a mean of {share}{span}, against {background} over all known residues"
         )
         if significant:
-            return f"Head {_name(row)} points at residues of the highest {spec.name}: {facts}."
+            return f"Head {_name(row)} points at residues of the highest {plain}: {facts}."
         return (
-            f"No head points at residues of higher {spec.name} than {focus.units} vary by "
+            f"No head points at residues of higher {plain} than {focus.units} vary by "
             f"themselves ({focus.test}, q < {ALPHA:g}). The highest is head {_name(row)}: {facts}."
         )
     ratio = wording.times(row["enrichment"])
     facts = f"{share} of its {n}{span} {words.arcs}, {ratio} the background of {background}"
     if significant:
         return f"Head {_name(row)} attends to {words.target} most: {facts}."
-    target = words.target if len(spec.classes) == 1 else f"any class of {spec.name}"
+    target = words.target if len(spec.classes) == 1 else f"any class of {wording.plain(spec.name)}"
     return (
         f"No head attends to {target} more than the background and the variation between "
         f"{focus.units} explain ({focus.test}, q < {ALPHA:g}). Nearest is head {_name(row)}: "
@@ -225,6 +233,18 @@ def _next_classes(spec: PropertySpec, best: pd.DataFrame) -> list[str]:
         for _, row in rest.iterrows()
     ]
     return [f"Next come {wording.listed(parts)}."] if parts else []
+
+
+def _lowest(spec: PropertySpec, lower: pd.DataFrame, focus: Focus) -> list[str]:
+    """The head at the other end, of values, which have two."""
+    if not spec.is_value or lower.empty:
+        return []
+    row = lower.loc[lower["enrichment"].idxmin()]
+    ends = wording.interval(row["low"], row["high"], True)
+    return [
+        f"The lowest is head {_name(row)}: {row['eligible']:,.0f} eligible arcs with a mean of "
+        f"{wording.number(row['proportion'])} ({focus.percent} interval {ends})."
+    ]
 
 
 def _tested(
@@ -251,12 +271,11 @@ def _tested(
     n_higher = len(higher.drop_duplicates(heads))
     by_class = higher["class"].value_counts(sort=False)
     by_class = by_class.sort_values(ascending=False, kind="stable")
-    parts = [
-        f"{wording.class_label(spec, name)} {n:,}" for name, n in by_class.head(8).items()
-    ]
-    more = f" and {len(by_class) - 8} classes more" if len(by_class) > 8 else ""
+    parts = [f"{wording.class_label(spec, name)}: {n:,}" for name, n in by_class.head(8).items()]
+    left = len(by_class) - 8
+    more = f"; and {wording.count(left, 'class', 'classes')} more" if left > 0 else ""
     text = f"{enough}; {n_higher:,} of them are above the background of at least one class ({how})"
-    return f"{text}. Heads by class: {', '.join(parts)}{more}." if parts else f"{text}."
+    return f"{text}. Heads by class: {'; '.join(parts)}{more}." if parts else f"{text}."
 
 
 def _layers(higher: pd.DataFrame) -> list[str]:
@@ -295,8 +314,8 @@ def _few_units(row: pd.Series, focus: Focus) -> list[str]:
     if not row["units"] < FEW_UNITS:
         return []
     return [
-        f"The eligible arcs of head {_name(row)} come from {row['units']:,.0f} {focus.units}; with "
-        f"fewer than {FEW_UNITS} the test and the interval are approximate."
+        f"The eligible arcs of head {_name(row)} come from {row['units']:,.0f} {focus.units}: with "
+        f"fewer than {FEW_UNITS}, test and interval are approximate."
     ]
 
 
@@ -328,8 +347,9 @@ def _of_mass(spec: PropertySpec, heading: str, rows: pd.DataFrame) -> Finding:
     share = wording.amount(row["proportion"], spec.is_value)
     background = wording.amount(row["background"], spec.is_value)
     if spec.is_value:
+        plain = wording.plain(spec.name)
         first = (
-            f"Head {_name(row)} attends to residues of the highest {spec.name}: weighted by its "
+            f"Head {_name(row)} attends to residues of the highest {plain}: weighted by its "
             f"attention the mean is {share}, against {background} over all known residues."
         )
     else:
@@ -339,6 +359,6 @@ def _of_mass(spec: PropertySpec, heading: str, rows: pd.DataFrame) -> Finding:
         )
     caution = "Attention-weighted shares have no test here: analyse with thresholds for one."
     others = tuple(_next_classes(spec, best)) if not spec.is_value else ()
-    return Finding(
-        spec.name, heading, first, others, (caution,), (int(row["layer"]), int(row["head"]))
-    )
+    place = int(row["layer"]), int(row["head"])
+    chart = make_chart(spec, best, "")
+    return Finding(spec.name, heading, first, others, (caution,), place, chart)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from provis_fast.reporting.citation import BIBTEX, CITATIONS
 from provis_fast.reporting.embedding import environment, own_text
+from provis_fast.reporting.findings import FEW_UNITS
 
 if TYPE_CHECKING:
     from provis_fast.reporting.content import ReportContent
@@ -22,4 +23,5 @@ def render(content: ReportContent) -> str:
         scripts=own_text("table.js", "report.js"),
         citations=CITATIONS,
         bibtex=BIBTEX,
+        few=FEW_UNITS,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Records set aside, and notes on records, that a page lists.
 LISTED = 1000
-_INPUTS = 20
+_INPUTS = 10
 _MODEL_KEYS = ("name", "digest", "family", "dtype", "revision")
 
 Pair = tuple[str, "str | list[str]"]
@@ -90,8 +90,8 @@ def _analysis(result: HeadStatistics) -> list[Pair]:
 
 def _property(spec: Any) -> str:
     classes = ", ".join(spec.classes[:25]) + (", ..." if len(spec.classes) > 25 else "")
-    named = "" if spec.classes == (spec.name,) or spec.is_value else f" (classes {classes})"
-    return f"{spec.name}{named}: {wording.definition(spec)}"
+    named = "" if spec.classes == (spec.name,) or spec.is_value else f" (classes: {classes})"
+    return f"{spec.name}: {wording.definition(spec)}{named}"
 
 
 def _input(result: HeadStatistics) -> list[Pair]:
@@ -119,11 +119,15 @@ def _input(result: HeadStatistics) -> list[Pair]:
 
 
 def _software(result: HeadStatistics) -> list[Pair]:
-    versions: list[Pair] = [(k, ", ".join(v)) for k, v in sorted(result.versions.items())]
-    settings: list[Pair] = [
-        (k.replace("_", " "), ", ".join(v)) for k, v in sorted(result.settings.items())
-    ]
-    return versions + settings
+    found: list[Pair] = []
+    for term, named in (("versions", result.versions), ("settings", result.settings)):
+        texts = [
+            f"{name.replace('_', ' ') if term == 'settings' else name} {', '.join(values)}"
+            for name, values in sorted(named.items())
+        ]
+        if texts:
+            found.append((term, "; ".join(texts)))
+    return found
 
 
 def _runs(result: HeadStatistics) -> list[Pair]:

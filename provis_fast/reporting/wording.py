@@ -61,6 +61,34 @@ _LOOKS_AT = {
 }
 
 
+#: Definitions of properties of this package, by name and kind.
+_DEFINITIONS = {
+    ("amino_acid", "key_class"): "the amino acid of the residue attended to (key)",
+    ("amino_acid_query", "query_class"): "the amino acid of the residue that attends (query)",
+    ("amino_acid_pair", "class_pair"): "the amino acids of query and key",
+    (
+        "secondary_structure",
+        "key_class",
+    ): "the secondary structure of the key by DSSP: helix (G, H, "
+    "I), strand (E, B), turn (S, T), other",
+    ("secondary_structure_query", "query_class"): "the secondary structure of the query by DSSP",
+    ("author_secondary_structure", "key_class"): "the secondary structure of the key as its file "
+    "has it",
+    ("binding_site", "key_class"): "whether the key touches a ligand, or is annotated to bind one",
+    ("site_record", "key_class"): "whether the key stands in a SITE record",
+    ("modification", "key_class"): "whether the key is modified or carries a glycan",
+    ("contact", "pair"): "whether query and key are in contact: their atoms closer than the cutoff "
+    "(Å), at least the separation apart in the sequence; nearer pairs count neither way",
+    ("separation", "separation"): "how far apart query and key stand in the sequence",
+    ("hydrophobicity", "key_value"): "the hydrophobicity of the key (Kyte and Doolittle)",
+    ("charge", "key_value"): "the charge of the key",
+    ("volume", "key_value"): "the volume of the key (Å³)",
+    ("solvent_exposure", "key_value"): "the exposed surface of the key, relative to its maximum",
+    ("buried", "key_class"): "whether less than a quarter of the key's surface is exposed",
+    ("plddt", "key_value"): "the confidence of the key's predicted position (pLDDT)",
+}
+
+
 class Words(NamedTuple):
     """How a class of a property is spoken of.
 
@@ -114,18 +142,27 @@ def class_label(spec: PropertySpec, class_name: str) -> str:
     """A class in a table: amino acids with their names, lone classes without a repetition."""
     if spec.name.startswith("amino_acid") and class_name in AMINO_ACID_NAMES:
         return f"{class_name} ({AMINO_ACID_NAMES[class_name]})" if len(class_name) == 1 else "other"
+    if spec.kind == "separation":
+        return (
+            f"|i − j| {'≥ ' + class_name[2:] if class_name.startswith('>=') else '= ' + class_name}"
+        )
     return class_name
+
+
+def plain(name: str) -> str:
+    """A property's name in a sentence; those that somebody else chose stay as they are."""
+    return name.replace("_", " ") if name.isidentifier() else name
 
 
 def title(name: str) -> str:
     """A property's name as a heading; those that somebody else chose stay as they are."""
-    plain = name.replace("_", " ")
-    return plain[:1].upper() + plain[1:] if name.isidentifier() else name
+    found = plain(name)
+    return found[:1].upper() + found[1:] if name.isidentifier() else name
 
 
 def definition(spec: PropertySpec) -> str:
     """What a property looks at, and with what it was computed."""
-    text = f"looks at {_LOOKS_AT[spec.kind]}"
+    text = _DEFINITIONS.get((spec.name, spec.kind), f"looks at {_LOOKS_AT[spec.kind]}")
     options = "; ".join(f"{name}: {_option(value)}" for name, value in spec.options.items())
     return f"{text}; {options}" if options else text
 

@@ -149,7 +149,9 @@ def check_out(out: Path, overwrite: bool = False) -> Path:
     """
     target = Path(os.path.realpath(out))
     if target.is_dir():
-        raise ResultError(f"{out}: a folder stands there; give the name of a file, such as {REPORT}")
+        raise ResultError(
+            f"{out}: a folder stands there; give the name of a file, such as {REPORT}"
+        )
     if target.exists() and not overwrite and not is_page(target):
         raise ResultError(
             f"{out}: a file stands there that is no report of this package; give another name, or "

@@ -1,0 +1,178 @@
+"""Which figures a result has."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.figures import best_heads, head_maps
+from provis_fast.figures.numbers import check
+from provis_fast.figures.saving import FORMATS, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from provis_fast.head_arrays import PropertySpec
+    from provis_fast.statistics import HeadStatistics
+
+_log = logging.getLogger(__name__)
+
+#: Properties of up to so many classes get figures of every class.
+FEW_CLASSES = 4
+
+
+class Planned(NamedTuple):
+    """A figure that can be made.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, without the ending; letters, digits, "_", "-" and ".".
+    property : str or None
+        None where it is about no single one.
+    class_name : str or None
+    make : callable
+        Makes the figure; ResultError where the numbers do not suffice.
+    """
+
+    name: str
+    property: str | None
+    class_name: str | None
+    make: Callable[[], Figure]
+
+
+def planned(result: HeadStatistics, properties: Iterable[str] | None = None) -> list[Planned]:
+    """Figures of a result, in the order of a paper.
+
+    Parameters
+    ----------
+    result : HeadStatistics
+    properties : iterable of str, optional
+        Default all of the result's that are known for some residue.
+
+    Raises
+    ------
+    ArgumentError
+        A property that the result does not have.
+    ResultError
+        No protein was analysed, or a property that was asked for is known nowhere.
+    """
+    check(result)
+    specs = _chosen(result, properties)
+    found = []
+    if result.weighting != "attention":
+        found.append(Planned("arcs_per_head", None, None, partial(head_maps.arcs_per_head, result)))
+    for spec in specs:
+        found += _of_property(result, spec)
+    return found
+
+
+def save_all(
+    result: HeadStatistics,
+    folder: str | PathLike[str],
+    formats: Sequence[str] = ("png",),
+    properties: Iterable[str] | None = None,
+    *,
+    captions: bool = True,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write every figure of a result into a folder, which is made where there is none.
+
+    A figure for which the numbers do not suffice (no head with enough arcs) is left out, and the
+    log says so.
+
+    Parameters
+    ----------
+    result : HeadStatistics
+    folder : str or path
+    formats : sequence of {"png", "svg", "pdf"}
+    properties : iterable of str, optional
+        Default all that are known.
+    captions : bool
+        Draw the captions below the figures.
+    overwrite : bool
+        Replace files of the same names.
+
+    Returns
+    -------
+    list of Path
+        Of the files, in the order of `planned`.
+
+    Raises
+    ------
+    ArgumentError
+        An unknown format or property.
+    ResultError
+        Files that stand there already, a folder that cannot be written, or nothing to draw.
+    """
+    formats = (formats,) if isinstance(formats, str) else tuple(formats)
+    if not formats or set(formats) - set(FORMATS):
+        raise ArgumentError(f"formats: expected some of {', '.join(FORMATS)}, got {formats!r}")
+    plan = planned(result, properties)
+    folder = Path(fspath(folder))
+    files = {entry.name: [folder / f"{entry.name}.{kind}" for kind in formats] for entry in plan}
+    standing = [path for paths in files.values() for path in paths if path.exists()]
+    if standing and not overwrite:
+        raise ResultError(
+            f"{folder}: holds earlier figures ({standing[0].name}, ...); give another folder, or "
+            "replace them with overwrite=True (--overwrite)"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResultError(f"{folder}: figures cannot be written there ({reason})") from error
+    written: list[Path] = []
+    for entry in plan:
+        try:
+            figure = entry.make()
+        except ResultError as error:
+            _log.warning("%s: left out. %s", entry.name, error)
+            continue
+        written += [save(figure, path, caption=captions) for path in files[entry.name]]
+    if not written:
+        raise ResultError("no figure could be drawn: see the log for what each one lacks")
+    return written
+
+
+def _chosen(result: HeadStatistics, properties: Iterable[str] | None) -> list[PropertySpec]:
+    unknown = result.unknown_properties
+    if properties is None:
+        return [spec for spec in result.properties if spec.name not in unknown]
+    names = (properties,) if isinstance(properties, str) else tuple(properties)
+    specs = [result.properties[result.index(name)] for name in names]
+    for name in names:
+        if name in unknown:
+            raise ResultError(f"{name}: known for no residue of this result's proteins")
+    return specs
+
+
+def _of_property(result: HeadStatistics, spec: PropertySpec) -> list[Planned]:
+    found = []
+    few = len(spec.classes) <= FEW_CLASSES
+    if few:
+        for class_name in spec.classes:
+            found += [
+                _planned(head_maps.heat_map, result, spec, class_name),
+                _planned(best_heads.top_heads, result, spec, class_name),
+            ]
+    else:
+        found.append(_planned(best_heads.top_heads, result, spec, None))
+    return found
+
+
+def _planned(
+    make: Callable[..., Figure], result: HeadStatistics, spec: PropertySpec, class_name: str | None
+) -> Planned:
+    parts = [make.__name__, spec.name]
+    if class_name is not None and len(spec.classes) > 1:
+        parts.append(re.sub(r"[^A-Za-z0-9_.\-]+", "_", class_name))
+    return Planned(
+        "-".join(parts), spec.name, class_name, partial(make, result, spec.name, class_name)
+    )
