@@ -13,8 +13,9 @@ from provis_fast.reproduction import (
     published,
     published_heads,
 )
-from provis_fast.reproduction.comparison import best_heads, check_shape, compare, correlation
+from provis_fast.reproduction.comparison import best_heads, check_shape, compare
 from provis_fast.reproduction.published_heads import PublishedProperty, published_name
+from provis_fast.similarity import correlation
 from provis_fast.statistics import HeadStatistics, PropertySpec
 
 LAYERS, HEADS = 3, 4

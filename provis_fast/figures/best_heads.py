@@ -30,6 +30,8 @@ def top_heads(
     statistic: str | None = None,
     threshold: float | None = None,
     inferred: pd.DataFrame | None = None,
+    unit: str = "protein",
+    confidence: float = 0.95,
 ) -> Figure:
     """The heads that most favour a class, best first, with intervals and the background.
 
@@ -46,7 +48,11 @@ def top_heads(
         Rows at most.
     inferred : DataFrame, optional
         What `result.infer` has given for (at least) this property, statistic and threshold; where
-        it is left out, it is computed.
+        it is left out, it is computed, with the protein as the unit.
+    unit : {"protein", "cluster"}
+        That `inferred` was made with; the caption names it.
+    confidence : float
+        Of the intervals: of `inferred`, where that is given.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def top_heads(
     numbers = shares(result, property_name, statistic=statistic, threshold=threshold)
     index = None if class_name is None else numbers.index(class_name)
     spec = numbers.spec
-    rows = _ranked(numbers, index, k, more=result.compat == "provis", least=result.min_arcs)
+    rows = ranked(numbers, index, k, more=result.compat == "provis", least=result.min_arcs)
     if not len(rows):
         what = phrase(spec, spec.classes[index or 0]) if index is not None else readable(spec.name)
         raise ResultError(
@@ -71,7 +77,7 @@ def top_heads(
     value = numbers.shown[layer, head, class_index]
     eligible = numbers.eligible[layer, head]
     background = numbers.background[class_index]
-    low, high, confidence = _intervals(result, numbers, rows, inferred)
+    low, high = _intervals(result, numbers, rows, inferred, confidence)
     several = len(spec.classes) > 1 and index is None
     labels = [
         f"{numbers.layers[i] + 1}-{j + 1}" + (f"  {spell(spec.classes[c])}" if several else "")
@@ -97,7 +103,9 @@ def top_heads(
         f"{sentence(title)}: the {captions.counted(len(rows), 'head')} with the largest "
         f"{favoured} the background, named layer-head, best first. Bars: "
         f"{captions.basis(numbers)}.",
-        confidence,
+        ""
+        if low is None
+        else f"Whiskers: {100 * confidence:g}% cluster-robust interval, the {unit} as the unit.",
         f"Dashed: background{'s' if several else ''}"
         + ("." if several else f", {_number(background[0], spec.is_value)}."),
         f"n: {amount} of the head." if numbers.statistic == "arcs" else "",
@@ -110,7 +118,7 @@ def _number(number: float, is_value: bool) -> str:
     return f"{number:.3g}" if is_value else f"{number:.3g}%"
 
 
-def _ranked(
+def ranked(
     numbers: Shares, index: int | None, k: int, *, more: bool, least: int
 ) -> NDArray[np.int64]:
     """Layer (as in `numbers`), head and class of the best, int64 [rows, 3]."""
@@ -138,27 +146,27 @@ def _intervals(
     numbers: Shares,
     rows: NDArray[np.int64],
     inferred: pd.DataFrame | None,
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, str]:
-    """Ends of the rows' intervals as `Shares.shown`, None without any, and the caption's words."""
+    confidence: float,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Ends of the rows' intervals, in the units of `Shares.shown`; None where there are none."""
     if numbers.statistic == "mass":
-        return None, None, ""
+        return None, None
     if inferred is None:
-        if not hasattr(result, "infer"):
-            return None, None, ""
         inferred = result.infer(
-            [numbers.spec.name], statistic=numbers.statistic, threshold=numbers.threshold
+            [numbers.spec.name],
+            statistic=numbers.statistic,
+            threshold=numbers.threshold,
+            confidence=confidence,
         )
     table = inferred[
         (inferred["property"] == numbers.spec.name)
         & (inferred["statistic"] == numbers.statistic)
         & (inferred["threshold"] == numbers.threshold)
     ].set_index(["layer", "head", "class"])
-    keys = [(numbers.layers[i], j, numbers.spec.classes[c]) for i, j, c in rows]
+    keys = [(numbers.layers[i], int(j), numbers.spec.classes[c]) for i, j, c in rows]
     factor = 1.0 if numbers.spec.is_value else 100.0
     low, high = (factor * table.loc[keys, end].to_numpy(dtype=float) for end in ("low", "high"))
-    if not np.isfinite(low).any():
-        return None, None, ""
-    return low, high, "Whiskers: 95% cluster-robust interval, the protein as the unit."
+    return (low, high) if np.isfinite(low).any() else (None, None)
 
 
 def _draw(

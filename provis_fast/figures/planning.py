@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provis_fast.errors import ArgumentError, ResultError
-from provis_fast.figures import best_heads, head_maps
+from provis_fast.figures import amino_acid_maps, best_heads, by_layer, head_maps, profiles
 from provis_fast.figures.numbers import check
 from provis_fast.figures.saving import FORMATS, save
+from provis_fast.proteins.record import AMINO_ACIDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Properties of up to so many classes get figures of every class.
-FEW_CLASSES = 4
+FEW_CLASSES = 8
 
 
 class Planned(NamedTuple):
@@ -70,6 +71,16 @@ def planned(result: HeadStatistics, properties: Iterable[str] | None = None) -> 
         found.append(Planned("arcs_per_head", None, None, partial(head_maps.arcs_per_head, result)))
     for spec in specs:
         found += _of_property(result, spec)
+    by_layers = [
+        spec.name
+        for spec in specs
+        if not spec.is_value
+        and spec.kind != "separation"
+        and len(spec.classes) <= by_layer.MOST_CLASSES
+    ]
+    if by_layers:
+        make = partial(by_layer.layers, result, None if properties is None else by_layers)
+        found.append(Planned("layers", None, None, make))
     return found
 
 
@@ -155,13 +166,22 @@ def _chosen(result: HeadStatistics, properties: Iterable[str] | None) -> list[Pr
 
 def _of_property(result: HeadStatistics, spec: PropertySpec) -> list[Planned]:
     found = []
-    few = len(spec.classes) <= FEW_CLASSES
-    if few:
-        for class_name in spec.classes:
-            found += [
-                _planned(head_maps.heat_map, result, spec, class_name),
-                _planned(best_heads.top_heads, result, spec, class_name),
-            ]
+    if spec.kind == "separation":
+        found.append(Planned(spec.name, spec.name, None, partial(profiles.separation, result)))
+        found.append(_planned(best_heads.top_heads, result, spec, None))
+    elif set(AMINO_ACIDS) <= set(spec.classes):
+        for make in (amino_acid_maps.amino_acids, amino_acid_maps.similarity):
+            name = f"{make.__name__}-{spec.name}"
+            found.append(Planned(name, spec.name, None, partial(make, result, spec.name)))
+        found.append(_planned(best_heads.top_heads, result, spec, None))
+    elif len(spec.classes) <= FEW_CLASSES:
+        makers = [head_maps.heat_map, best_heads.top_heads]
+        makers += [profiles.thresholds] * (len(result.thresholds) > 1)
+        found += [
+            _planned(make, result, spec, class_name)
+            for class_name in spec.classes
+            for make in makers
+        ]
     else:
         found.append(_planned(best_heads.top_heads, result, spec, None))
     return found

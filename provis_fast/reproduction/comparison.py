@@ -36,11 +36,10 @@ from provis_fast.reproduction.published_heads import (
     PublishedModel,
     PublishedProperty,
 )
+from provis_fast.similarity import correlation
 from provis_fast.statistics import HeadStatistics
 
 _BEST = 10
-#: Fewer heads tell nothing of a correlation.
-_FEWEST_HEADS = 3
 
 
 @dataclass(frozen=True)
@@ -206,13 +205,6 @@ def check_shape(result_layers: int, result_heads: int, published: PublishedModel
             f"{theirs[1]} heads, but this model has {ours[0]} x {ours[1]}; heads of one are none "
             "of the other's: name the model that this one is, or leave the comparison out"
         )
-
-
-def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Pearson correlation; NaN of fewer than three pairs, or where one of both does not vary."""
-    if len(a) < _FEWEST_HEADS or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _variance(

@@ -30,7 +30,7 @@ from provis_fast.reproduction.published_heads import (
     published,
     published_name,
 )
-from provis_fast.reproduction.similarity import AminoAcidSimilarity, amino_acid_similarity
+from provis_fast.similarity import AminoAcidSimilarity, amino_acid_similarity
 from provis_fast.statistics import HeadStatistics
 
 THRESHOLD = 0.3

@@ -12,9 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from provis_fast.errors import ArgumentError
 from provis_fast.proteins.record import AMINO_ACIDS
-from provis_fast.reproduction.comparison import correlation
 from provis_fast.statistics import HeadStatistics
+
+#: Fewer numbers tell nothing of a correlation.
+_FEWEST = 3
+
+
+def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson correlation; NaN of fewer than three pairs, or where one of both does not vary."""
+    if len(a) < _FEWEST or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +58,12 @@ class AminoAcidSimilarity:
 
 
 def amino_acid_similarity(
-    result: HeadStatistics, published: float | None = None, property_name: str = "amino_acid"
+    result: HeadStatistics,
+    published: float | None = None,
+    property_name: str = "amino_acid",
+    *,
+    statistic: str | None = None,
+    threshold: float | None = None,
 ) -> AminoAcidSimilarity:
     """Correlate similarity of attention with BLOSUM62.
 
@@ -60,20 +75,37 @@ def amino_acid_similarity(
     Parameters
     ----------
     result : HeadStatistics
-        With the property, one threshold.
     published : float, optional
         The paper's r.
     property_name : str
+        With a class for each amino acid.
+    statistic : {"arcs", "mass"}, optional
+        Shares of arcs or of attention; default arcs, where the result has them.
+    threshold : float, optional
+        One of `result.thresholds`; default the first.
 
     Returns
     -------
     AminoAcidSimilarity
+
+    Raises
+    ------
+    ArgumentError
+        A property or threshold that the result does not have; a property without amino acids.
+    ResultError
+        A statistic that is not part of the result.
     """
     from Bio.Align import substitution_matrices
 
     spec = result.properties[result.index(property_name)]
+    if set(AMINO_ACIDS) - set(spec.classes):
+        raise ArgumentError(
+            f"property_name: expected one with a class for each amino acid, got {property_name!r} "
+            f"with {', '.join(spec.classes[:24])}; analyse amino_acid"
+        )
     columns = [spec.classes.index(letter) for letter in AMINO_ACIDS]
-    shares = result.proportion[property_name][..., columns].reshape(-1, len(columns))
+    shares = _proportion(result, property_name, statistic, threshold)[..., columns]
+    shares = shares.reshape(-1, len(columns))
     shares = shares[np.isfinite(shares).all(axis=1)].T  # [20, heads]
     matrix = substitution_matrices.load("BLOSUM62")
     blosum62 = np.array([[matrix[x, y] for y in AMINO_ACIDS] for x in AMINO_ACIDS], np.float64)
@@ -92,3 +124,19 @@ def amino_acid_similarity(
         int(pairs.sum()),
         shares.shape[1],
     )
+
+
+def _proportion(
+    result: HeadStatistics, name: str, statistic: str | None, threshold: float | None
+) -> NDArray[np.float64]:
+    """Shares of one statistic and threshold, [layers, heads, classes]."""
+    if statistic is None:
+        statistic = "mass" if result.weighting == "attention" else "arcs"
+    if statistic == "mass":
+        return result.mass_proportion[name]
+    shares = result.proportion[name]
+    threshold = result.thresholds[0] if threshold is None else threshold
+    if threshold not in result.thresholds:
+        known = ", ".join(map(str, result.thresholds))
+        raise ArgumentError(f"threshold: this result has {known}; got {threshold}")
+    return shares if result.scalar_threshold else shares[result.thresholds.index(threshold)]
