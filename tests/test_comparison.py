@@ -279,11 +279,17 @@ def test_clusters_are_units(checkpoints):
         clusters={name: f"c{number // 2}" for number, name in enumerate(ids)},
     )  # fmt: skip
     assert table["units_shared"].max() == 5 and table["low"].notna().any()
-    with pytest.raises(ArgumentError, match=r"clusters: protein 'p\d' of .* has none"):
-        pf.compare(
-            one[0], two[0], "contact", unit="cluster", per_protein=(one[1], two[1]),
-            clusters={"p1": "x"},
-        )  # fmt: skip
+    assert (
+        table.attrs["unit"] == "cluster" and "10 proteins in 5 clusters" in table.attrs["notes"][1]
+    )
+    alone = pf.compare(
+        one[0], two[0], "contact", unit="cluster", per_protein=(one[1], two[1]),
+        clusters={"p1": "x"},
+    )  # fmt: skip
+    single = pf.compare(one[0], two[0], "contact", per_protein=(one[1], two[1]))
+    assert np.allclose(alone["t"], single["t"], equal_nan=True)
+    with pytest.raises(ArgumentError, match="no column cluster"):
+        pf.compare(one[0], two[0], "contact", unit="cluster", per_protein=(one[1], two[1]))
 
 
 def test_corrections_are_over_the_heads_of_a_class():

@@ -93,7 +93,8 @@ def compare(
         Proteins are the same in both where their ids are. Memory: eligible arcs and counts of all
         proteins, for one property at a time, in float64.
     clusters : mapping of protein id to cluster, or file, optional
-        With unit="cluster": instead of the column ``cluster`` of the tables.
+        With unit="cluster": instead of the column ``cluster`` of the tables; see
+        `provis_fast.inference.assignment.assign`.
     matched : bool, optional
         Whether a head of `a` is the same head of `b`. Without it: same digest of the model, or same
         family and shape.
@@ -131,7 +132,7 @@ def compare(
     """
     ground = common_ground(a, b, properties, statistic, threshold, matched, allow_partial)
     folders = _check(confidence, unit, per_protein, clusters)
-    comparison = Comparison(a, b, ground, folders, unit, _mapping(clusters), confidence)
+    comparison = Comparison(a, b, ground, folders, unit, clusters, confidence)
     return comparison.heads() if ground.matched else comparison.models()
 
 
@@ -157,11 +158,3 @@ def _check(
     if unit == "protein" and clusters is not None:
         raise ArgumentError('clusters: expected only with unit="cluster"')
     return per_protein[0], per_protein[1]
-
-
-def _mapping(clusters: Any) -> Mapping[str, str] | None:
-    if clusters is None or isinstance(clusters, Mapping):
-        return clusters
-    from provis_fast.inference.units import read_clusters
-
-    return read_clusters(clusters)

@@ -20,7 +20,7 @@ q (1 - q) / N, with q what both results together lead one to expect.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -28,8 +28,9 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.errors import ResultError
 from provis_fast.head_arrays import Moments, PropertySpec
+from provis_fast.inference.assignment import Clusters, assign
 from provis_fast.inference.comparison_contrasts import (
     Contributions,
     Estimate,
@@ -93,8 +94,7 @@ def read_units(
     result: HeadStatistics,
     spec: PropertySpec,
     part: Part,
-    unit: str = "protein",
-    clusters: Mapping[str, str] | None = None,
+    unit_of: Mapping[str, str] | None = None,
 ) -> UnitCounts:
     """Counts of every unit of a result, from its tables of single proteins.
 
@@ -106,15 +106,13 @@ def read_units(
         Whose proteins these are.
     spec, part
         Which numbers.
-    unit : {"protein", "cluster"}
-        Proteins of one id are one; clusters are those of the tables, or of `clusters`.
-    clusters : mapping of str to str, optional
-        Cluster by protein id, instead of the column of the table.
+    unit_of : mapping of str to str, optional
+        Unit by protein id (`clusters_of`). Without it proteins of one id are a unit.
 
     Raises
     ------
     ResultError
-        No such tables, or of another analysis than `result`; proteins without a cluster.
+        No such tables, or of another analysis than `result`.
     """
     counts, proteins = (per_protein_dataset(folder, table) for table in ("counts", PROTEINS))
     wanted = [f"eligible:{spec.name}", *(f"count:{spec.name}:{name}" for name in spec.classes)]
@@ -124,7 +122,7 @@ def read_units(
     if part.threshold is not None:
         rows &= pc.field("threshold") == part.threshold
     found = counts.to_table(columns=["record", "shard", "layer", "head", *wanted], filter=rows)
-    about = proteins.to_table(columns=["record", "shard", "protein", "cluster", *shares])
+    about = proteins.to_table(columns=["record", "shard", "protein", *shares])
     keys, place = _keys(about), _keys(found)
     order = np.argsort(keys)
     at = order[np.minimum(np.searchsorted(keys, place, sorter=order), len(order) - 1)]
@@ -150,7 +148,9 @@ def read_units(
     b = np.nan_to_num(b.astype(np.float64))
     nb = n[..., None] * b[:, None, None, :]
     _check_totals(folder, result, spec, part, n, y)
-    return _grouped(_unit_names(folder, about, unit, clusters), n, y, nb)
+    ids = about["protein"].to_pylist()
+    names = ids if unit_of is None else [unit_of[name] for name in ids]
+    return _grouped(np.asarray(names, dtype=np.str_), n, y, nb)
 
 
 def _check_columns(folder: Any, names: list[str], wanted: list[str]) -> None:
@@ -193,20 +193,26 @@ def _theta(result: HeadStatistics, part: Part) -> int | None:
     return result.thresholds.index(part.threshold)
 
 
-def _unit_names(
-    folder: Any, about: Any, unit: str, clusters: Mapping[str, str] | None
-) -> NDArray[np.str_]:
-    ids = about["protein"].to_pylist()
-    if unit == "protein":
-        return np.asarray(ids, dtype=np.str_)
-    names = about["cluster"].to_pylist() if clusters is None else [clusters.get(i) for i in ids]
-    if None in names:
-        missing = ids[names.index(None)]
-        raise ArgumentError(
-            f"clusters: protein {missing!r} of {folder} has none; give one for every protein, or "
-            'compare with unit="protein"'
-        )
-    return np.asarray([str(name) for name in names], dtype=np.str_)
+def clusters_of(
+    folders: Iterable[str | PathLike[str]], clusters: Clusters
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Cluster of every protein of several results, and notes on them.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        With tables of single proteins.
+    clusters
+        See `provis_fast.inference.assignment.assign`.
+    """
+    own: dict[str, str | None] = {}
+    for folder in folders:
+        table = per_protein_dataset(folder, PROTEINS).to_table(columns=["protein", "cluster"])
+        for name, cluster in zip(*(table[x].to_pylist() for x in table.column_names), strict=True):
+            own[name] = own.get(name) or cluster
+    found = assign(list(own), list(own.values()), clusters)
+    numbers = zip(own, found.unit.tolist(), strict=True)
+    return {name: f"{number:09}" for name, number in numbers}, found.notes
 
 
 def _grouped(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from provis_fast.head_arrays import PropertySpec
 from provis_fast.inference import resampling
+from provis_fast.inference.assignment import Clusters
 from provis_fast.inference.clusters import student_quantile
 from provis_fast.inference.comparison_contrasts import Contrast, Estimate, contrast
 from provis_fast.inference.comparison_estimates import (
     HeadEstimates,
+    clusters_of,
     estimates,
     read_units,
     with_floors,
@@ -97,12 +99,15 @@ class Comparison:
         ground: Ground,
         folders: tuple[Any, Any],
         unit: str,
-        clusters: Mapping[str, str] | None,
+        clusters: Clusters,
         confidence: float,
     ):
         self.results = [replace(result, min_arcs=ground.min_arcs) for result in (a, b)]
         self.ground, self.folders = ground, folders
-        self.unit, self.clusters, self.confidence = unit, clusters, confidence
+        self.unit, self.confidence = unit, confidence
+        self.unit_of, self.notes = None, ()
+        if unit == "cluster":
+            self.unit_of, self.notes = clusters_of(folders, clusters)
 
     def _blocks(self) -> Iterable[_Block]:
         for part in self.ground.parts:
@@ -113,7 +118,7 @@ class Comparison:
                 ):
                     units = None
                     if folder is not None:
-                        units = read_units(folder, result, spec, part, self.unit, self.clusters)
+                        units = read_units(folder, result, spec, part, self.unit_of)
                     sides.append(estimates(result, spec, part, theta, self.ground.min_arcs, units))
                 yield _Block(spec, part, *sides)
 
@@ -336,7 +341,7 @@ class Comparison:
         return table
 
     def _notes(self, covariances: set[str]) -> list[str]:
-        return [NOTES[name] for name in NOTES if name in covariances]
+        return [*(NOTES[name] for name in NOTES if name in covariances), *self.notes]
 
 
 def _rows(found: HeadEstimates, rows: tuple[int, ...]) -> HeadEstimates:
