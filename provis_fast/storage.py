@@ -16,6 +16,10 @@ from 1 in all of them.
     The exact totals, from which everything else can be made again. Each total of
     `provis_fast.totals.Totals` is two tensors, ``NAME.hi`` (int64) and ``NAME.lo`` (uint64); the
     number is ``hi * 2**64 + lo``. Shapes and units stand there; the manifest lists the channels.
+    Those of bootstrap replicates and permutations, ``bootstrap.NAME`` and ``permutations.NAME``,
+    have one axis more in front, as long as the manifest's options ``bootstrap`` and
+    ``permutations`` say; permutations have the channels of all properties but separations, without
+    the arcs.
     ``proteins`` (int64 [2]): proteins analysed, and their residues, as in the manifest.
     ``protein_digests`` (uint64, sorted): for each protein analysed the BLAKE2b digest of 8
     bytes, little endian, over id, line feed and sequence. Results that share one hold
@@ -44,8 +48,9 @@ from 1 in all of them.
     May have been added by ``provis-fast report``, ``view`` and ``figures``. They belong to the
     result: one that takes its place does not keep them.
 
-The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of format
-version 1, which had no failed.tsv and all of it in the manifest, are read as well.
+The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of earlier
+format versions are read as well: version 2 knew neither bootstrap nor permutations, and version 1,
+besides, had no failed.tsv and all of it in the manifest.
 """
 
 from __future__ import annotations

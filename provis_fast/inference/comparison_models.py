@@ -23,19 +23,20 @@ from provis_fast.inference.comparison_contrasts import (
 )
 from provis_fast.inference.comparison_estimates import HeadEstimates
 
-#: Summaries in the order of the table, and what they say.
+#: Summaries in the order of the table, and what they are for a reader. Heads have enough eligible
+#: arcs, in two proteins or more; those above the background have q < 0.05.
 SUMMARIES = {
-    "heads": "heads with enough eligible arcs, in two proteins or more",
-    "heads_above": "heads significantly above the background",
-    "share_above": "share of the heads that are significantly above the background",
-    "mean_proportion": "mean proportion over heads",
-    "mean_excess": "mean excess over heads",
-    "max_proportion": "largest proportion of a head",
-    "max_excess": "largest excess of a head",
-    "enrichment_quartile_1": "first quartile of enrichment over heads",
-    "enrichment_median": "median of enrichment over heads",
-    "enrichment_quartile_3": "third quartile of enrichment over heads",
-    "centre_of_gravity": "centre of gravity over relative depth",
+    "heads": "heads with enough arcs",
+    "heads_above": "heads above the background",
+    "share_above": "share of heads above the background",
+    "mean_proportion": "mean share",
+    "mean_excess": "mean excess",
+    "max_proportion": "largest share",
+    "max_excess": "largest excess",
+    "enrichment_quartile_1": "enrichment, first quartile",
+    "enrichment_median": "enrichment, median",
+    "enrichment_quartile_3": "enrichment, third quartile",
+    "centre_of_gravity": "centre of gravity (depth)",
 }
 #: Those with a variance: smooth functions of the heads' estimates, the heads being given.
 ESTIMATED = ("mean_proportion", "mean_excess", "max_proportion", "max_excess", "centre_of_gravity")

@@ -198,8 +198,10 @@ class Comparison:
         return found, covariance
 
     def _covariance(self, a: HeadEstimates, b: HeadEstimates) -> str:
-        if a.proportion.contributions is not None and b.proportion.contributions is not None:
-            return "estimated"
+        one, two = (x.proportion.contributions for x in (a, b))
+        if one is not None and two is not None:
+            apart = self.ground.overlap == "none" and not len(np.intersect1d(one.names, two.names))
+            return "none" if apart else "estimated"
         if self.ground.overlap == "none":
             return "none"
         replicates = [x.replicates for x in (a, b)]
@@ -282,7 +284,7 @@ class Comparison:
         ]
         found = contrast(sides[0].estimates, sides[1].estimates)
         tested = self._tested("difference", "", Contrast(*(x[..., None] for x in found)))
-        own = [self._interval(side.estimates) for side in sides]
+        own = [self._interval(side.estimates, block.spec.is_value) for side in sides]
         covariance = self._covariance(block.a, block.b)
         if covariance == "bootstrap":  # of percentile intervals only
             covariance = "ignored"
@@ -311,12 +313,16 @@ class Comparison:
             row["covariance"] = "" if at is None else covariance
             yield undefined | row
 
-    def _interval(self, found: Any) -> NDArray[np.float64]:
-        """Intervals of estimates, float64 [summaries, 2]."""
+    def _interval(self, found: Estimate, is_value: bool) -> NDArray[np.float64]:
+        """Intervals of estimates, float64 [summaries, 2]; of shares within 0 and 1."""
         error = np.sqrt(np.where(found.variance > 0, found.variance, np.nan))
         degrees = np.where(found.units > 1, found.degrees, np.nan)
         reach = student_quantile(self.confidence, degrees) * error
-        return np.stack([found.value - reach, found.value + reach], axis=-1)
+        ends = np.stack([found.value - reach, found.value + reach], axis=-1)
+        if not is_value:
+            shares = [at for at, name in enumerate(ESTIMATED) if not name.endswith("excess")]
+            ends[shares] = np.clip(ends[shares], 0.0, 1.0)
+        return ends
 
     # ---- both
 

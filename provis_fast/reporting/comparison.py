@@ -315,7 +315,7 @@ def _cautions(ground: Ground, table: pd.DataFrame, focus: Part) -> Iterable[str]
     )
     if ground.overlap != "all":
         yield (
-            "The two corpora hold different proteins. A difference between them may come from the "
+            "The two corpora do not hold the same proteins. A difference may come from the "
             "proteins; the excess takes off what their composition does, and nothing else."
         )
     unit = table.attrs["unit"]

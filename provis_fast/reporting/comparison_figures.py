@@ -320,7 +320,7 @@ def profiles(
         Those to be shown.
     statistic : {"arcs", "mass"}
     """
-    left, wide, gap, narrow = 0.62, 2.7, 0.75, 1.5
+    left, wide, gap, narrow = 0.62, 2.7, 0.95, 1.5
     top, height, pitch = 0.72, 1.35, 1.85
     scale = 1.0 if spec.is_value else 100.0
     with style.styled():

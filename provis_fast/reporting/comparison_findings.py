@@ -63,10 +63,10 @@ def of_heads(spec: PropertySpec, rows: pd.DataFrame, confidence: float) -> Findi
             f"{wording.count(len(tested), unit, units)} tested."
         )
         row = tested.loc[tested["log_p"].idxmin()]
-        others = [f"The least improbable: {_difference(spec, row, confidence)}"]
+        others = [f"The smallest p-value: {_difference(spec, row, confidence)}"]
     else:
         row = sure.loc[sure["difference"].abs().idxmax()]
-        first = f"The largest sure difference: {_difference(spec, row, confidence)}"
+        first = f"The largest significant difference: {_difference(spec, row, confidence)}"
         others = [
             f"Of {wording.count(len(tested), unit, units)} tested, {len(sure):,} differ (q < 0.05)"
             f": {n_more:,} with more in B, {n_less:,} with less."

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Classes in the table of a property.
 _CLASSES = 40
+#: Letters of a digest that tell models apart.
+_DIGEST = 16
 _LOG_ALPHA = np.log(0.05)
 
 Row = tuple[str, ...]
@@ -53,7 +55,7 @@ def _terms(result: HeadStatistics) -> list[tuple[str, str]]:
                 continue
             shown = text if isinstance(text, str) else "; ".join(text)
             name = f"model {term}" if heading == "Model" and "layers" not in term else term
-            found.append((name, shown))
+            found.append((name, shown[:_DIGEST] if term == "digest" else shown))
     names = ", ".join(spec.name for spec in result.properties) or "none"
     found.append(("properties", names))
     return found
@@ -78,7 +80,7 @@ def class_table(
     if matched:
         headings = (
             *("Class", "Background A", "Background B", "Heads judged", "More in B", "Less in B"),
-            *("Largest difference", "In A", "In B", "B − A", f"{percent} interval", "q"),
+            *("Largest difference", "In A", "In B", "B − A (points)", f"{percent} interval", "q"),
         )
         found = [(_sure(part), _heads(spec, name, part)) for name, part in groups]
     else:
@@ -117,10 +119,15 @@ def _heads(spec: PropertySpec, name: str, part: pd.DataFrame) -> Row:
         *cells,
         wording.head_name(int(row["layer"]), int(row["head"])),
         *(wording.amount(row[f"proportion_{side}"], spec.is_value) for side in "ab"),
-        points(row["difference"], spec.is_value),
-        span(row["low"], row["high"], spec.is_value) if known else "",
-        wording.p_value(row["log_q"]) if not np.isnan(row["log_q"]) else "",
+        _unbroken(points(row["difference"], spec.is_value)),
+        _unbroken(span(row["low"], row["high"], spec.is_value)) if known else "",
+        _unbroken(wording.p_value(row["log_q"])) if not np.isnan(row["log_q"]) else "",
     )
+
+
+def _unbroken(text: str) -> str:
+    """A number without its unit, which the heading has, and that breaks at no minus."""
+    return text.removesuffix(" points").replace("-", "−")
 
 
 def _models(spec: PropertySpec, name: str, part: pd.DataFrame) -> Row:
