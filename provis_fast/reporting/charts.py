@@ -119,7 +119,7 @@ def _text(spec: PropertySpec, row: pd.Series) -> str:
     name = wording.class_label(spec, str(row["class"]))
     if spec.name.startswith("amino_acid") and len(str(row["class"])) == 1:
         name = str(row["class"])
-    return f"{name if len(name) <= 14 else name[:13] + '…'}  {head}"
+    return f"{name if len(name) <= 14 else name[:13] + '…'} · {head}"
 
 
 def _label(spec: PropertySpec, shown: pd.DataFrame, span: str) -> str:

@@ -25,6 +25,7 @@ from provis_fast.reporting.findings import (
     Focus,
     above,
     below,
+    best_classes,
     findings,
     focus,
     in_focus,
@@ -135,7 +136,7 @@ def gather(
     about = focus(result, unit, confidence)
     found = findings(result, table, about)
     embedded, left_out = head_table(result, table, about)
-    overview, pictures = draw_all(result, about, table)
+    overview, pictures = draw_all(result, about, table, best_classes(found))
     name = provenance.short_model_name(result)
     return ReportContent(
         title=f"Attention heads of {name}",

@@ -27,7 +27,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _MANTISSA = 20
 _COLOURS = 128
 #: Pixels per inch that figures are drawn with, and that they are shown with.
-_DPI, _SHOWN = 170, 115
+_DPI, _SHOWN = 160, 115
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def embed_figure(figure: Figure, alt: str, caption: str) -> EmbeddedFigure:
         _COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
     )
     stream = io.BytesIO()
-    image.save(stream, format="png", compress_level=9)
+    image.save(stream, format="png", compress_level=6)
     uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
     shown = [round(size * _SHOWN / _DPI) for size in (width, height)]
     return EmbeddedFigure(uri, alt, caption, *shown)

@@ -8,6 +8,7 @@ a class; the z-test of the paper, which takes arcs for independent, is told wher
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,6 +79,8 @@ class Finding:
         What makes the first sentence less sure.
     best : tuple of int or None
         Layer and head, from 0, that the first sentence is about.
+    best_class : str or None
+        And the class.
     chart : Chart or None
         The best heads at a glance.
     """
@@ -88,6 +91,7 @@ class Finding:
     others: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     best: tuple[int, int] | None = None
+    best_class: str | None = None
     chart: Chart | None = None
 
 
@@ -125,6 +129,11 @@ def findings(result: HeadStatistics, table: pd.DataFrame, focus: Focus) -> list[
         else:
             found.append(_of_arcs(result, spec, heading, rows, focus))
     return found
+
+
+def best_classes(found: Iterable[Finding]) -> dict[str, str]:
+    """The class of each property that its first sentence is about."""
+    return {one.property: one.best_class for one in found if one.best_class is not None}
 
 
 def above(rows: pd.DataFrame) -> pd.Series:
@@ -186,6 +195,7 @@ def _of_arcs(
         tuple(others),
         tuple(cautions),
         (int(row["layer"]), int(row["head"])),
+        str(row["class"]),
         chart,
     )
 
@@ -361,4 +371,4 @@ def _of_mass(spec: PropertySpec, heading: str, rows: pd.DataFrame) -> Finding:
     others = tuple(_next_classes(spec, best)) if not spec.is_value else ()
     place = int(row["layer"]), int(row["head"])
     chart = make_chart(spec, best, "")
-    return Finding(spec.name, heading, first, others, (caution,), place, chart)
+    return Finding(spec.name, heading, first, others, (caution,), place, str(row["class"]), chart)
