@@ -461,3 +461,44 @@ def test_fewer_arcs_than_either_asks_for_leave_both_undefined():
     assert a.min_arcs == 1 and dict((d[0], d[1:]) for d in table.attrs["differences"]) == {
         "min_arcs": ("1", "41")
     }
+
+
+def test_replicates_tell_the_covariance_of_shared_proteins(tmp_path):
+    """As the paired test does, and with no table of single proteins."""
+    lengths = [30 + 7 * number % 60 for number in range(60)]
+    sides = []
+    for seed in (1, 2):
+        for name in ("model", "run"):
+            (tmp_path / f"{name}{seed}").mkdir()
+        folder = analysis_cases.save_esm(tmp_path / f"model{seed}", seed=seed)
+        result = comparison_cases.analysed(
+            pf.load_model(folder, device="cpu"),
+            comparison_cases.proteins(lengths),
+            tmp_path / f"run{seed}",
+            properties=("separation",),
+            bootstrap=400,
+        )
+        sides.append((result, tmp_path / f"run{seed}" / "result"))
+    (a, one), (b, two) = sides
+    resampled = pf.compare(a, b)
+    paired = pf.compare(a, b, per_protein=(one, two))
+    assert (
+        set(resampled["covariance"]) == {"bootstrap"}
+        and "Bootstrap" in (resampled.attrs["notes"][0])
+    )
+    known = resampled["t"].notna() & paired["t"].notna()
+    assert known.sum() >= 20
+    ratio = (resampled["t"] / paired["t"])[known]
+    assert ratio.median() == pytest.approx(1, abs=0.05) and (ratio - 1).abs().max() < 0.3
+    widths = [(t["high"] - t["low"])[known] for t in (resampled, paired)]
+    percentile = (resampled["bootstrap_high"] - resampled["bootstrap_low"])[known]
+    assert (percentile / widths[1]).median() == pytest.approx(1, abs=0.1)
+    models = [
+        pf.compare(a, b, matched=False, per_protein=folders).set_index(["class", "summary"])
+        for folders in ((None, None), (one, two))
+    ]
+    for name in ("mean_proportion", "centre_of_gravity"):
+        found, exact = (t.xs(name, level="summary") for t in models)
+        assert set(found["covariance"]) == {"bootstrap"}
+        ratio = (found["high"] - found["low"]) / (exact["high"] - exact["low"])
+        assert ratio.median() == pytest.approx(1, abs=0.1)

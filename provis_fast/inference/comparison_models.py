@@ -40,8 +40,11 @@ SUMMARIES = {
 }
 #: Those with a variance: smooth functions of the heads' estimates, the heads being given.
 ESTIMATED = ("mean_proportion", "mean_excess", "max_proportion", "max_excess", "centre_of_gravity")
-#: Those of proportions alone, which replicates have.
-_RESAMPLED = ("mean_proportion", "max_proportion", "centre_of_gravity")
+#: Means over heads, whose variance comes from replicates where single proteins are not known. Not
+#: the largest: in a replicate it may be another head.
+AVERAGED = ("mean_proportion", "centre_of_gravity")
+#: Replicates from which a variance is taken.
+ENOUGH_REPLICATES = 50
 
 
 class ModelSummary(NamedTuple):
@@ -58,7 +61,7 @@ class ModelSummary(NamedTuple):
     replicates : dict of str to float64 [R]
         Of those that the bootstrap tells.
     bounded : bool
-        Whether variances are upper bounds, as heads may vary together.
+        Whether variances of means are upper bounds, as heads may vary together.
     """
 
     values: dict[str, float]
@@ -152,13 +155,26 @@ def summarise(
     values["share_above"] = values["heads_above"] / number if number else np.nan
     gradients, heads = _gradients(p, e, depth, values)
     estimate, bounded = _estimates(found, class_index, gradients, values)
+    replicates = _of_replicates(found, class_index, known, depth)
+    if bounded:
+        for name in AVERAGED:
+            if len(replicates.get(name, ())) >= ENOUGH_REPLICATES:
+                at = ESTIMATED.index(name)
+                estimate.variance[at] = resampled_variance(replicates[name], estimate.units[at])
     return ModelSummary(
         values,
         estimate,
         {name: (layers[layer], head) for name, (layer, head) in heads.items()},
-        _of_replicates(found, class_index, known, depth),
+        replicates,
         bounded,
     )
+
+
+def resampled_variance(replicates: NDArray[np.float64], units: NDArray[np.int64]) -> Any:
+    """Variance over replicates (the first axis), corrected by G / (G - 1) as robust ones are."""
+    units = np.asarray(units, np.float64)
+    spread = np.var(replicates, axis=0, ddof=1)
+    return spread * np.where(units > 1, units / np.maximum(units - 1, 1), np.nan)
 
 
 def _gradients(
@@ -243,9 +259,8 @@ def _of_replicates(
         return {}
     p = np.where(known, found.replicates[..., class_index], np.nan)  # [R, layers, heads]
     filled = np.where(np.isnan(p), -np.inf, p).max(axis=(1, 2))
-    each = {
+    return {
         "mean_proportion": np.nanmean(p.reshape(len(p), -1)[:, known.reshape(-1)], axis=1),
         "max_proportion": np.where(np.isfinite(filled), filled, np.nan),
         "centre_of_gravity": centre_of_gravity(layer_profile(p), depth),
     }
-    return {name: each[name] for name in _RESAMPLED}

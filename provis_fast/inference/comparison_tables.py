@@ -22,7 +22,15 @@ from provis_fast.inference.comparison_estimates import (
     with_floors,
 )
 from provis_fast.inference.comparison_ground import Ground, Part
-from provis_fast.inference.comparison_models import ESTIMATED, SUMMARIES, summarise
+from provis_fast.inference.comparison_models import (
+    AVERAGED,
+    ENOUGH_REPLICATES,
+    ESTIMATED,
+    SUMMARIES,
+    ModelSummary,
+    resampled_variance,
+    summarise,
+)
 from provis_fast.inference.log_probabilities import log_p_student
 from provis_fast.inference.multiplicity import benjamini_hochberg, bonferroni
 
@@ -49,8 +57,6 @@ MODEL_COLUMNS = (
     *("difference", "low", "high", "t", "df", "log_p"),
     *("bootstrap_low", "bootstrap_high", "covariance"),
 )
-#: Replicates from which a covariance is taken.
-_ENOUGH_REPLICATES = 50
 #: q below which a head counts as above the background.
 SIGNIFICANT = 0.05
 
@@ -187,8 +193,7 @@ class Comparison:
         if covariance == "bootstrap":
             moved = _differences(a.replicates, b.replicates)
             units = np.minimum(a.proportion.units, b.proportion.units)
-            correction = units / np.maximum(units - 1.0, 1.0)
-            variance = np.var(moved, axis=0, ddof=1) * correction
+            variance = resampled_variance(moved, units)
             variance = variance + a.proportion.added + b.proportion.added
             undefined = np.isnan(found.variance)
             found = found._replace(
@@ -206,7 +211,7 @@ class Comparison:
             return "none"
         replicates = [x.replicates for x in (a, b)]
         if self.unit == "protein" and all(
-            each is not None and len(each) >= _ENOUGH_REPLICATES for each in replicates
+            each is not None and len(each) >= ENOUGH_REPLICATES for each in replicates
         ):
             return "bootstrap"
         return "unknown" if self.ground.overlap == "unknown" else "ignored"
@@ -282,12 +287,12 @@ class Comparison:
             )
             for found, result, tests in zip((block.a, block.b), self.results, above, strict=True)
         ]
-        found = contrast(sides[0].estimates, sides[1].estimates)
+        found, resampled = self._of_summaries(sides)
         tested = self._tested("difference", "", Contrast(*(x[..., None] for x in found)))
         own = [self._interval(side.estimates, block.spec.is_value) for side in sides]
         covariance = self._covariance(block.a, block.b)
-        if covariance == "bootstrap":  # of percentile intervals only
-            covariance = "ignored"
+        if covariance == "bootstrap":  # of those in `resampled` alone
+            covariance = "unknown" if self.ground.overlap == "unknown" else "ignored"
         for name in SUMMARIES:
             row: dict[str, Any] = {"class": block.spec.classes[index], "summary": name}
             values = [side.values[name] for side in sides]
@@ -311,7 +316,24 @@ class Comparison:
                 )
                 row["bootstrap_low"], row["bootstrap_high"] = float(low), float(high)
             row["covariance"] = "" if at is None else covariance
+            if name in resampled:
+                row["covariance"] = "bootstrap"
             yield undefined | row
+
+    def _of_summaries(self, sides: list[ModelSummary]) -> tuple[Contrast, tuple[str, ...]]:
+        """Differences, and the names of those whose variance comes from replicates."""
+        found = contrast(*(side.estimates for side in sides))
+        names = []
+        for name in AVERAGED if self.unit == "protein" else ():
+            both = [side.replicates.get(name, np.empty(0)) for side in sides]
+            enough = min(map(len, both)) >= ENOUGH_REPLICATES
+            if enough and (sides[0].bounded or sides[1].bounded):
+                at = ESTIMATED.index(name)
+                units = min(side.estimates.units[at] for side in sides)
+                found.variance[at] = resampled_variance(_differences(*both), units)
+                found.degrees[at] = units - 1.0
+                names.append(name)
+        return found, tuple(names)
 
     def _interval(self, found: Estimate, is_value: bool) -> NDArray[np.float64]:
         """Intervals of estimates, float64 [summaries, 2]; of shares within 0 and 1."""
