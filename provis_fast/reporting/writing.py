@@ -76,7 +76,16 @@ def report(
     if other is not None:
         from provis_fast.reporting.comparison import write_comparison
 
-        return write_comparison(first, read(other, allow_partial), target, confidence=confidence)
+        places = [None if isinstance(each, HeadStatistics) else each for each in (result, other)]
+        return write_comparison(
+            first,
+            read(other, allow_partial),
+            target,
+            places=places,
+            clusters=clusters,
+            confidence=confidence,
+            allow_partial=allow_partial,
+        )
     if per_protein is None and clusters is not None and not isinstance(result, HeadStatistics):
         per_protein = Path(result) / storage.PER_PROTEIN
     from provis_fast.reporting.content import gather
