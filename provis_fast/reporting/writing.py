@@ -42,10 +42,11 @@ def report(
         A second result: the report compares the two; see
         `provis_fast.reporting.comparison.write_comparison`.
     per_protein : str or path, optional
-        Tables of single proteins, needed with `clusters`; default: those in the result's folder.
+        Tables of single proteins, needed for clusters; default: those in the result's folder.
     clusters : str or path, optional
-        Which proteins are similar: their clusters become the unit of inference; see
-        `provis_fast.inference`.
+        Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
+        inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
+        there are tables of single proteins, they do so without it.
     views : iterable of str or path
         3-D views (`provis_fast.view`) to link to, relative to the report. A ``view.html`` beside
         the report is linked to anyway.
@@ -77,8 +78,9 @@ def report(
         from provis_fast.reporting.comparison import write_comparison
 
         return write_comparison(first, read(other, allow_partial), target, confidence=confidence)
-    if per_protein is None and clusters is not None and not isinstance(result, HeadStatistics):
-        per_protein = Path(result) / storage.PER_PROTEIN
+    if per_protein is None and not isinstance(result, HeadStatistics):
+        tables = Path(result) / storage.PER_PROTEIN
+        per_protein = tables if clusters is not None or tables.is_dir() else None
     from provis_fast.reporting.content import gather
     from provis_fast.reporting.page import render
 
