@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     report.add_argument(
         "--clusters",
         metavar="FILE",
-        help="which proteins are similar, as MMseqs2 writes it (a line each: cluster, tab, protein): "
+        help="which proteins are similar, as MMseqs2 writes it (lines of cluster, tab, protein): "
         "clusters become the unit of tests and intervals; needs analyze --per-protein counts",
     )
     report.add_argument(

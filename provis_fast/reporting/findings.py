@@ -343,10 +343,9 @@ def _unsure(spec: PropertySpec, judged: pd.DataFrame, best: pd.Series, focus: Fo
     others = int((of_class["enrichment"] > best["enrichment"]).sum()) - 1
     more = f"; so {'is' if others == 1 else 'are'} {others:,} more" if others else ""
     sure = "untested" if math.isnan(row["log_q"]) else f"q = {wording.p_value(row['log_q'])}"
-    return [
-        f"Head {_name(row)} ranks higher ({share} {'over' if spec.is_value else 'of'} {row['eligible']:,.0f} eligible arcs from "
-        f"{row['units']:,.0f} {focus.units}) but is not significant ({sure}){more}."
-    ]
+    arcs = f"{row['eligible']:,.0f} eligible arcs from {row['units']:,.0f} {focus.units}"
+    share = f"{share} {'over' if spec.is_value else 'of'} {arcs}"
+    return [f"Head {_name(row)} ranks higher ({share}) but is not significant ({sure}){more}."]
 
 
 def _disagreement(judged: pd.DataFrame, focus: Focus) -> list[str]:
