@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provis_fast import errors, figures, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
+    from provis_fast.inference.comparison import compare
     from provis_fast.inference.table import infer
     from provis_fast.merging import merge
     from provis_fast.models import load_model
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "analyze",
     "attach",
+    "compare",
     "errors",
     "figures",
     "infer",
@@ -95,6 +97,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Contact": ("provis_fast.properties", "Contact"),
     "Separation": ("provis_fast.properties", "Separation"),
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
+    "compare": ("provis_fast.inference.comparison", "compare"),
     "merge": ("provis_fast.merging", "merge"),
     "report": ("provis_fast.reporting", "report"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from provis_fast.analysis_plan import check_count, planned
+from provis_fast.analysis_plan import check_count, describe, planned
 from provis_fast.analysis_run import AnalysisRun
 from provis_fast.arguments import check_integer, check_seconds
 from provis_fast.checkpoint import SPOOL, Checkpoints
@@ -35,7 +35,7 @@ from provis_fast.watch import ProgressCallback, Watch
 if TYPE_CHECKING:
     from provis_fast.proteins import ProteinSource
 
-__all__ = ["Interrupted", "ProgressCallback", "Tap", "analyze", "attach"]
+__all__ = ["Interrupted", "ProgressCallback", "Tap", "analyze", "attach", "describe"]
 
 
 def analyze(

@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
     if arguments.revision is not None:
         settings["revision"] = arguments.revision
     if not arguments.overwrite and (target / "manifest.json").exists():
-        from provis_fast.analysis_plan import describe
+        from provis_fast.engine import describe
 
         wanted = describe(*given, **options)
         _add_settings(wanted, settings)

@@ -72,12 +72,22 @@ def report(
     """
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
-    target = check_out(_place(result, out, other), overwrite)
     first = read(result, allow_partial)
-    if other is not None:
+    second = None if other is None else read(other, allow_partial)
+    target = check_out(_place(result, out, other), overwrite)
+    if second is not None:
         from provis_fast.reporting.comparison import write_comparison
 
-        return write_comparison(first, read(other, allow_partial), target, confidence=confidence)
+        places = [None if isinstance(each, HeadStatistics) else each for each in (result, other)]
+        return write_comparison(
+            first,
+            second,
+            target,
+            places=places,
+            clusters=clusters,
+            confidence=confidence,
+            allow_partial=allow_partial,
+        )
     if per_protein is None and not isinstance(result, HeadStatistics):
         tables = Path(result) / storage.PER_PROTEIN
         per_protein = tables if clusters is not None or tables.is_dir() else None
@@ -136,8 +146,6 @@ def _place(
         raise ArgumentError(
             "out: expected the name of a file, as a result in memory has no folder, got None"
         )
-    if not Path(result).is_dir():
-        storage.load(result)  # says what is wrong; a report must not make the folder
     return Path(result) / (REPORT if other is None else COMPARISON)
 
 

@@ -5,12 +5,13 @@
 /** Rows of one property, from its section. */
 for (const button of document.querySelectorAll("button[data-show-property]"))
   button.addEventListener("click", () => {
-    const element = document.querySelector('.data-table[data-table="heads"]');
+    const name = button.dataset.table ?? "heads";
+    const element = document.querySelector(`.data-table[data-table="${name}"]`);
     const table = element.dataTable;
     if (!table) return;
     table.reset();
     table.filter("property", button.dataset.showProperty);
-    document.getElementById("heads").scrollIntoView();
+    document.getElementById(name).scrollIntoView();
     element.querySelector(".scroll").focus({ preventScroll: true });
   });
 
