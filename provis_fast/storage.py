@@ -251,7 +251,7 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    known = {*FILES, PER_PROTEIN, *(PAGES + (FIGURES,) if is_result else ())}
+    known = {*FILES, PER_PROTEIN, *((*PAGES, FIGURES) if is_result else ())}
     others = sorted(set(entries) - known) + (foreign_pages(target) if is_result else [])
     if PER_PROTEIN in entries:
         others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]

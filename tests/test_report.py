@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,11 @@ def test_a_report_stands_in_the_folder_of_its_result(saved):
             assert re.match(r"#|data:", attributes.get(name) or "#"), (tag, attributes)
 
 
+@pytest.fixture(scope="module")
+def page(saved) -> Page:
+    return Page(pf.report(saved).read_text())
+
+
 def test_the_same_result_gives_the_same_bytes(saved, tmp_path):
     first, second = (pf.report(saved, tmp_path / name).read_bytes() for name in ("a", "b"))
     assert first == second
@@ -82,22 +88,20 @@ def test_the_same_result_gives_the_same_bytes(saved, tmp_path):
     assert (tmp_path / "c").read_bytes() == first
 
 
-def test_without_scripts_text_figures_and_first_rows_are_there(saved):
-    page = Page(pf.report(saved).read_text())
+def test_without_scripts_text_figures_and_first_rows_are_there(saved, page):
     figures = page.named("img")
     assert len(figures) >= 4
     assert all(figure["src"].startswith("data:image/png;base64,") for figure in figures)
     assert all(figure["alt"].startswith("Figure: ") for figure in figures)
     row = storage.load(saved).top_heads("contact").iloc[0]
     assert f"{row['layer'] + 1}-{row['head'] + 1}" in page.text
-    assert "<math" in pf.report(saved).read_text()
+    assert len(page.named("math")) > 10
 
 
-def test_headings_are_in_order_and_landmarks_are_there(saved):
-    page = Page(pf.report(saved).read_text())
+def test_headings_are_in_order_and_landmarks_are_there(page):
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b <= a + 1 for a, b in pairwise(levels))
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.elements}
     assert len(page.named("caption")) == len(page.named("table"))
     assert all(cell.get("scope") in ("col", "row") for cell in page.named("th"))
@@ -162,7 +166,7 @@ def test_there_must_be_a_result_with_proteins(tmp_path):
     empty = drawn_result(SPECS, n_proteins=1)
     empty.analysed = 0
     empty.remarks.add(Remark(0, "x", "failed", "bad", "a.fasta", 1))
-    with pytest.raises(ResultError, match="no protein.*1 failed"):
+    with pytest.raises(ResultError, match=r"no protein.*1 failed"):
         pf.report(empty, tmp_path / "page.html")
     drawn_result(SPECS).save(tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.json"
@@ -175,7 +179,7 @@ def test_there_must_be_a_result_with_proteins(tmp_path):
 
 def test_a_file_that_is_no_report_is_left_alone(saved, tmp_path):
     (tmp_path / "thesis.html").write_text("<html>mine")
-    with pytest.raises(ResultError, match="no report.*--overwrite"):
+    with pytest.raises(ResultError, match=r"no report.*--overwrite"):
         pf.report(saved, tmp_path / "thesis.html")
     assert (tmp_path / "thesis.html").read_text() == "<html>mine"
     pf.report(saved, tmp_path / "thesis.html", overwrite=True)
@@ -230,12 +234,11 @@ def test_views_are_linked_to_relative_to_the_report(saved, tmp_path):
     links = [a["href"] for a in page.named("a") if not a["href"].startswith("#")]
     assert links == ["views/a%20%231%20%25.html", "view.html"]
     assert "7CFN & <b>" in page.text
-    with pytest.raises(ResultError, match="views: .*none.html cannot be read"):
+    with pytest.raises(ResultError, match=r"views: .*none\.html cannot be read"):
         pf.report(saved, tmp_path / "page.html", views=[tmp_path / "none.html"])
 
 
-def test_the_command_of_a_view_names_the_best_head_of_contacts(saved):
-    page = Page(pf.report(saved).read_text())
+def test_the_command_of_a_view_names_the_best_head_of_contacts(saved, page):
     command = next(line for line in page.text.splitlines() if line.startswith("provis-fast view"))
     table = storage.load(saved).infer("contact")
     table = table[(table["log_q"] < -3) & (table["excess"] > 0)]
@@ -300,8 +303,9 @@ def test_command_line(saved, tmp_path, capsys):
 
 
 def test_report_is_a_function_whatever_is_imported_first():
-    code = "import provis_fast as pf, provis_fast.reporting, provis_fast.cli.report; pf.report.__call__"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys, provis_fast.reporting; print({'matplotlib', 'jinja2', 'torch'} & {*sys.modules})"
+    first = "import provis_fast as pf, provis_fast.reporting, provis_fast.cli.report\n"
+    subprocess.run([sys.executable, "-c", f"{first}pf.report.__call__"], check=True)
+    code = "import sys, provis_fast.reporting\n"
+    code += "print({'matplotlib', 'jinja2', 'torch'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout == "set()\n"

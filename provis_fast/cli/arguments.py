@@ -6,7 +6,12 @@ import argparse
 from typing import NoReturn
 
 from provis_fast import __version__
-from provis_fast.cli import analyze_arguments, prepare_arguments, report_arguments
+from provis_fast.cli import (
+    analyze_arguments,
+    figures_arguments,
+    prepare_arguments,
+    report_arguments,
+)
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
 from provis_fast.cli.shared_arguments import add_out, add_running
 
@@ -34,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     analyze_arguments.add(commands)
     prepare_arguments.add(commands)
+    figures_arguments.add(commands)
     report_arguments.add(commands)
     _add_merge(commands)
     _add_reproduce(commands)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.figures import captions, style
+from provis_fast.figures.head_maps import label_heads, label_layers
 from provis_fast.figures.numbers import NAMES, chosen_statistic, shares
 from provis_fast.proteins.record import AMINO_ACIDS
 
@@ -95,16 +96,16 @@ def amino_acids(
                 vmax=high,
             )
             _label(axes, f"{letter}  {NAMES[letter]}", "–" if most is None else f"{most:.0f}%")
-            _ticks(axes, numbers.layers, n_heads, (width, height), not column, row == rows - 1)
-        unit = f"attention {direction} the amino acid, {numbers.unit}"
+            if not column:
+                label_layers(axes, numbers.layers, height)
+            if row == rows - 1:
+                label_heads(axes, n_heads, width)
+        unit = numbers.axis(f"attention {direction} the amino acid")
         box = (_LEFT, below, 3.2, 0.1)
         if scale == "shared":
             style.scale_bar(figure, box, 0.0, whole or 1.0, unit)
         else:
-            bar = style.scale_bar(figure, box, 0.0, 1.0, unit)
-            bar.set_xticks([0, 1], ["0", "maximum of the panel"])
-            bar.get_xticklabels()[1].set_horizontalalignment("right")
-            bar.get_xticklabels()[0].set_horizontalalignment("left")
+            style.scale_bar(figure, box, 0.0, 1.0, unit, [0, 1], ["0", "maximum of the panel"])
     scaled = (
         "Each panel has a colour scale of its own, from 0 to its maximum, printed above it."
         if scale == "panel"
@@ -171,10 +172,9 @@ def similarity(
                 vmin=low,
                 vmax=high,
             )
-            axes.set_xticks(range(len(letters)), letters)
-            axes.set_yticks(range(len(letters)), letters)
-            axes.tick_params(length=0, pad=3)
-            axes.set_title(title, fontsize=style.TEXT, pad=4)
+            for edge in ("left", "bottom"):
+                style.ruler(axes, edge, range(len(letters)), letters, marks=False)
+            axes.text(0, 1.02, title, transform=axes.transAxes, va="bottom")
             style.scale_bar(
                 figure, (left, top + side + 0.32, side, 0.1), low, high if high > low else low + 1,
                 label,
@@ -210,25 +210,3 @@ def _label(axes: Axes, left: str, right: str) -> None:
         axes.text(
             x, 1.04, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=style.SMALL
         )
-
-
-def _ticks(
-    axes: Axes,
-    layers: list[int],
-    n_heads: int,
-    size: tuple[float, float],
-    at_left: bool,
-    at_bottom: bool,
-) -> None:
-    """Layers on the leftmost panels, heads on the lowest."""
-    width, height = size
-    if at_left:
-        numbers = [layer + 1 for layer in layers]
-        rows = style.thinned(numbers, height / 0.13)
-        axes.set_yticks(rows, [str(numbers[k]) for k in rows])
-        axes.set_ylabel("layer")
-    if at_bottom:
-        heads = list(range(1, n_heads + 1))
-        columns = style.thinned(heads, width / 0.2)
-        axes.set_xticks(columns, [str(heads[k]) for k in columns])
-        axes.set_xlabel("head")

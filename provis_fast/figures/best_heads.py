@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from provis_fast.errors import ResultError
+from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.figures import captions, style
 from provis_fast.figures.numbers import Shares, phrase, readable, sentence, shares, spell
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from provis_fast.statistics import HeadStatistics
@@ -73,49 +74,29 @@ def top_heads(
             f"{what}: no head has {max(result.min_arcs, 1)} eligible arcs, so none can be ranked; "
             "analyse more proteins or lower min_arcs"
         )
-    layer, head, class_index = rows.T
-    value = numbers.shown[layer, head, class_index]
-    eligible = numbers.eligible[layer, head]
-    background = numbers.background[class_index]
-    low, high = _intervals(result, numbers, rows, inferred, confidence)
     several = len(spec.classes) > 1 and index is None
-    labels = [
-        f"{numbers.layers[i] + 1}-{j + 1}" + (f"  {spell(spec.classes[c])}" if several else "")
-        for i, j, c in rows
-    ]
-    title = readable(spec.name) if several else phrase(spec, spec.classes[class_index[0]])
+    title = readable(spec.name) if several else phrase(spec, spec.classes[rows[0, 2]])
+    whiskers = _intervals(result, numbers, rows, inferred, confidence)
     with style.styled():
-        figure = _draw(
-            f"{sentence(title)}: heads that favour {'its classes' if several else 'it'} most",
-            labels,
-            value,
-            low,
-            high,
-            background,
-            eligible,
-            numbers,
-            f"{'attention to the class' if several else title}, {numbers.unit}",
-        )
+        figure = _draw(numbers, rows, whiskers, several, title)
+    background = numbers.background[rows[0, 2]]
     amount = "eligible arcs" if numbers.statistic == "arcs" else "attention"
     favoured = "difference from" if spec.is_value else "ratio to"
     return captions.set_caption(
         figure,
-        f"{sentence(title)}: the {captions.counted(len(rows), 'head')} with the largest "
-        f"{favoured} the background, named layer-head, best first. Bars: "
-        f"{captions.basis(numbers)}.",
+        f"{sentence(title)}: the {captions.counted(len(rows), 'head')} "
+        f"{'and classes ' if several else ''}with the largest {favoured} the background, "
+        f"named layer-head, best first. Bars: {captions.basis(numbers)}.",
         ""
-        if low is None
+        if whiskers is None
         else f"Whiskers: {100 * confidence:g}% cluster-robust interval, the {unit} as the unit.",
-        f"Dashed: background{'s' if several else ''}"
-        + ("." if several else f", {_number(background[0], spec.is_value)}."),
+        "Coloured marks: background of the class."
+        if several
+        else f"Dashed: background, {numbers.say(background)}.",
         f"n: {amount} of the head." if numbers.statistic == "arcs" else "",
         captions.FROM_1,
         captions.source(result, numbers.statistic, numbers.threshold),
     )
-
-
-def _number(number: float, is_value: bool) -> str:
-    return f"{number:.3g}" if is_value else f"{number:.3g}%"
 
 
 def ranked(
@@ -147,10 +128,10 @@ def _intervals(
     rows: NDArray[np.int64],
     inferred: pd.DataFrame | None,
     confidence: float,
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Ends of the rows' intervals, in the units of `Shares.shown`; None where there are none."""
+) -> NDArray[np.float64] | None:
+    """Ends of the rows' intervals in the units of `Shares.shown`, [2, rows]; None without any."""
     if numbers.statistic == "mass":
-        return None, None
+        return None
     if inferred is None:
         inferred = result.infer(
             [numbers.spec.name],
@@ -164,65 +145,93 @@ def _intervals(
         & (inferred["threshold"] == numbers.threshold)
     ].set_index(["layer", "head", "class"])
     keys = [(numbers.layers[i], int(j), numbers.spec.classes[c]) for i, j, c in rows]
+    missing = [key for key in keys if key not in table.index]
+    if missing:
+        raise ArgumentError(
+            f"inferred: expected a row for layer {missing[0][0]}, head {missing[0][1]}, class "
+            f"{missing[0][2]!r} of {numbers.spec.name} at threshold {numbers.threshold:g}, found "
+            "none; pass what infer has given for this result, or leave it out"
+        )
     factor = 1.0 if numbers.spec.is_value else 100.0
-    low, high = (factor * table.loc[keys, end].to_numpy(dtype=float) for end in ("low", "high"))
-    return (low, high) if np.isfinite(low).any() else (None, None)
+    ends = factor * table.loc[keys, ["low", "high"]].to_numpy(dtype=float).T
+    return ends if np.isfinite(ends).any() else None
 
 
 def _draw(
-    title: str,
-    labels: list[str],
-    value: NDArray[np.float64],
-    low: NDArray[np.float64] | None,
-    high: NDArray[np.float64] | None,
-    background: NDArray[np.float64],
-    eligible: NDArray[np.float64],
     numbers: Shares,
-    x_label: str,
+    rows: NDArray[np.int64],
+    whiskers: NDArray[np.float64] | None,
+    several: bool,
+    title: str,
 ) -> Figure:
-    n = len(labels)
-    left = 0.5 + 0.062 * max(len(label) for label in labels)
-    columns = 1.5
-    figure = style.new_figure(left + _WIDTH + columns, _TOP + n * _ROW + _BOTTOM)
-    style.write(figure, 0.08, 0.07, title, fontsize=style.TITLE)
-    axes = style.place(figure, left, _TOP, _WIDTH, n * _ROW)
-    rows = np.arange(n)
-    is_value = numbers.spec.is_value
+    n, spec = len(rows), numbers.spec
+    layer, head, class_index = rows.T
+    value, background = numbers.shown[layer, head, class_index], numbers.background[class_index]
+    names = [f"{numbers.layers[i] + 1}-{j + 1}" for i, j in rows[:, :2]]
+    classes = [spell(spec.classes[c]) for c in class_index] if several else []
+    # Columns of text: where they end, heading, cells.
+    edge = 0.15 + 0.062 * max(map(len, ["head", *names]))
+    left = [(edge, "head", names)]
+    if several:
+        heading = "|i − j|" if spec.kind == "separation" else "class"
+        edge += 0.15 + 0.062 * max(map(len, [heading, *classes]))
+        left.append((edge, heading, classes))
+    start = edge + 0.06
+    end = start + _WIDTH
+    if spec.is_value:
+        apart = value - background
+        favoured = ("Δ", [f"{x:+.3g}".replace("-", "−") for x in apart])
+    else:
+        favoured = ("ratio", [f"{x:.1f}×" for x in value / background])
+    eligible = [f"{x:,.0f}" for x in numbers.eligible[layer, head]]
+    amount = ("n" if numbers.statistic == "arcs" else "attention", eligible)
+    right = [(end + 0.55, *favoured), (end + 1.3, *amount)]
+
+    figure = style.new_figure(end + 1.42, _TOP + n * _ROW + _BOTTOM)
+    heading = f"{sentence(title)}: heads that favour {'its classes' if several else 'it'} most"
+    style.write(figure, 0.08, 0.07, heading, fontsize=style.TITLE)
+    aligned = {"ha": "right", "va": "center_baseline", "fontsize": style.SMALL}
+    for where, heading, cells in [*left, *right]:
+        style.write(figure, where, _TOP - 0.1, heading, **aligned)
+        for k, text in enumerate(cells):
+            style.write(figure, where, _TOP + (k + 0.5) * _ROW, text, **aligned)
+    axes = style.place(figure, start, _TOP, _WIDTH, n * _ROW)
+    _draw_bars(axes, value, background, whiskers, spec.is_value)
+    at = style.round_ticks(*axes.get_xlim(), most=6)
+    what = title
+    if several:
+        prepositions = {"query_class": "from", "separation": "at", "pair": "on", "class_pair": "on"}
+        preposition = prepositions.get(spec.kind, "to")
+        what = f"attention {preposition} the {'distance' if preposition == 'at' else 'class'}"
+    style.ruler(axes, "bottom", at, title=numbers.axis(what))
+    return figure
+
+
+def _draw_bars(
+    axes: Axes,
+    value: NDArray[np.float64],
+    background: NDArray[np.float64],
+    whiskers: NDArray[np.float64] | None,
+    is_value: bool,
+) -> None:
+    """Bars from 0, of key values from the background; limits that hold them and the whiskers."""
+    rows = np.arange(len(value))
     base = float(background[0]) if is_value else 0.0
-    axes.barh(rows, value - base, left=base, height=0.72, color=style.BAR)
+    style.bars(axes, rows, base, value, thickness=0.72)
     ends = [base, *value, *background]
-    if low is not None and high is not None:
+    if whiskers is not None:
+        low, high = whiskers
         axes.hlines(rows, low, high, color=style.INK, linewidth=1.0)
-        axes.plot(np.concatenate([low, high]), [*rows, *rows], "|", color=style.INK, markersize=4)
-        ends += [*low[np.isfinite(low)], *high[np.isfinite(high)]]
+        caps = {"color": style.INK, "markersize": 4, "linestyle": "none", "marker": "|"}
+        axes.plot([*low, *high], [*rows, *rows], **caps)
+        ends += list(whiskers[np.isfinite(whiskers)])
     dashes = {"color": style.VERMILION, "linewidth": 1.1}
     if len(set(background)) == 1:
         axes.axvline(background[0], linestyle=(0, (3, 2)), **dashes)
     else:
         axes.vlines(background, rows - 0.44, rows + 0.44, **dashes)
-    left_end, right_end = min(ends), max(ends)
-    room = 0.03 * (right_end - left_end) or 1.0
-    axes.set_xlim(left_end - (room if left_end < 0 or is_value else 0), right_end + room)
-    axes.set_ylim(n - 0.5, -0.5)
-    axes.set_xticks(style.round_ticks(*axes.get_xlim(), most=6))
-    axes.set_yticks(rows, labels)
-    axes.set_xlabel(x_label)
+    low, high = (min(ends), max(ends)) if is_value else (0.0, min(max(ends), 100.0))
+    room = 0.03 * (high - low) or 1.0
+    axes.set_xlim(low - room if is_value else 0.0, high + room)
+    axes.set_ylim(len(value) - 0.5, -0.5)
     style.open_frame(axes, "left", "bottom")
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylabel("layer-head")
-    if is_value:
-        favoured, heading = [f"{a - b:+.3g}" for a, b in zip(value, background, strict=True)], "Δ"
-    else:
-        favoured = [f"{a / b:.1f}×" for a, b in zip(value, background, strict=True)]
-        heading = "ratio"
-    amounts = [f"{x:,.0f}" for x in eligible]
-    first, second = left + _WIDTH + 0.55, left + _WIDTH + columns - 0.12
-    cells = [(heading, "n" if numbers.statistic == "arcs" else "attention", _TOP - 0.11)]
-    cells += [
-        (a, b, _TOP + (k + 0.5) * _ROW)
-        for k, (a, b) in enumerate(zip(favoured, amounts, strict=True))
-    ]
-    for a, b, top in cells:
-        for where, text in ((first, a), (second, b)):
-            style.write(figure, where, top, text, ha="right", va="center", fontsize=style.SMALL)
-    return figure

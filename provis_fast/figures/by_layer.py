@@ -163,12 +163,15 @@ def layers(
         for number, profile in enumerate(profiles):
             row, column = divmod(number, columns)
             axes = style.place(figure, _LEFT + column * _PITCH, _TOP + row * _ROW, _WIDTH, _HEIGHT)
-            _panel(axes, profile, _title(result, profile))
-            if not column:
-                axes.set_ylabel(f"% of {weight}")
-            if number + columns >= len(profiles):
-                axes.set_xlabel("layer")
+            titles = (
+                "layer" if number + columns >= len(profiles) else "",
+                f"% of {weight}" if not column else "",
+            )
+            _panel(axes, profile, _title(result, profile), *titles)
     what = f"arcs (attention ≥ {first.threshold:g})" if first.threshold else "attention"
+    told = ", ".join(
+        f"{readable(profile.class_name)} {profile.centre:.2f}" for profile in profiles[:12]
+    ) + (", ..." if len(profiles) > 12 else "")
     restricted = len(result.layers) < result.n_layers
     gaps = any((profile.heads == 0).any() for profile in profiles)
     return captions.set_caption(
@@ -177,6 +180,7 @@ def layers(
         "heads of a layer" + (" with enough arcs." if first.statistic == "arcs" else "."),
         "Panels are in the order of their centre of gravity, sum(l p) / sum(p) over layers l with "
         "share p (dashed, number at the upper right); each has a scale of its own.",
+        f"Centres: {told}.",
         "Dotted: background.",
         f"Gaps: layers without a head of {max(result.min_arcs, 1)} eligible arcs." if gaps else "",
         f"Only layers {_listed(result.layers)} of {result.n_layers} were analysed, and the centre "
@@ -222,23 +226,22 @@ def _title(result: HeadStatistics, profile: LayerProfile) -> str:
     return name
 
 
-def _panel(axes: Axes, profile: LayerProfile, title: str) -> None:
+def _panel(axes: Axes, profile: LayerProfile, title: str, below: str, beside: str) -> None:
     numbers = np.asarray(profile.layers) + 1
     finite = np.isfinite(profile.percent)
-    axes.bar(numbers[finite], profile.percent[finite], width=0.8, color=style.BAR)
+    style.bars(axes, numbers[finite], 0.0, profile.percent[finite], upright=True)
     axes.axvline(profile.centre, color=style.VERMILION, linewidth=1.1, linestyle=(0, (3, 2)))
     if np.isfinite(profile.background):
         axes.axhline(profile.background, color=style.INK, linewidth=0.8, linestyle=(0, (1, 1.5)))
     high = max(np.nanmax(profile.percent), np.nan_to_num(profile.background)) * 1.08 or 1.0
     axes.set_ylim(0, high)
-    axes.set_yticks(style.round_ticks(0, high, most=3))
+    style.ruler(axes, "left", style.round_ticks(0, high, most=3), title=beside)
     axes.set_xlim(numbers[0] - 0.6, numbers[-1] + 0.6)
     shown = style.thinned(list(numbers), 7)
-    axes.set_xticks(numbers[shown], [str(numbers[k]) for k in shown])
+    style.ruler(axes, "bottom", numbers[shown], [str(numbers[k]) for k in shown], below)
     limit = 24
-    axes.set_title(
-        title if len(title) <= limit else f"{title[: limit - 1]}…", fontsize=style.TEXT, pad=3
-    )
+    short = title if len(title) <= limit else f"{title[: limit - 1]}…"
+    axes.text(0, 1.03, short, transform=axes.transAxes, va="bottom")
     axes.text(
         1, 1.03, f"{profile.centre:.2f}", transform=axes.transAxes, ha="right", va="bottom",
         fontsize=style.SMALL, color=style.VERMILION,

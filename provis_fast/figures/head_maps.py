@@ -84,16 +84,15 @@ def heat_map(
         _draw(grid.cells, shown, low, high)
         best = _largest(shown)
         base = background if spec.is_value and np.isfinite(background) else 0.0
-        _bars(grid.panel, best, base, f"layer maximum, {_short(numbers.unit)}")
+        _bars(grid.panel, best, base, "layer maximum" + ("" if spec.is_value else ", %"))
         if np.isfinite(background):
             grid.panel.axvline(background, color=style.INK, linewidth=0.9, linestyle=(0, (3, 2)))
-        style.scale_bar(grid.figure, grid.bar, low, high, f"{what}, {numbers.unit}")
-    unit = f" {numbers.unit}" if spec.is_value else "%"
+        style.scale_bar(grid.figure, grid.bar, low, high, numbers.axis(what))
     return captions.set_caption(
         grid.figure,
-        f"{sentence(what)} ({readable(spec.name)}). Colour: {captions.basis(numbers)}; bars: the "
-        "largest of each layer.",
-        f"Dashed: background, {background:.3g}{unit}." if np.isfinite(background) else "",
+        f"{sentence(what)}{'' if readable(spec.name) in what else f' ({readable(spec.name)})'}. "
+        f"Colour: {captions.basis(numbers)}; bars: the largest of each layer.",
+        f"Dashed: background, {numbers.say(background)}." if np.isfinite(background) else "",
         captions.left_out(result, shown, numbers.statistic),
         captions.FROM_1,
         captions.source(result, numbers.statistic, numbers.threshold),
@@ -113,13 +112,17 @@ def arcs_per_head(result: HeadStatistics, *, threshold: float | None = None) -> 
     layers = [result.layers[k] for k in order]
     arcs = result.arcs[theta][order].astype(np.float64)
     shown = np.where(arcs > 0, arcs, np.nan)
-    low, high = 1.0, max(float(arcs.max(initial=0)), 10.0)
+    low = 10.0 ** np.floor(np.log10(np.nanmin(shown))) if np.isfinite(shown).any() else 1.0
+    high = max(float(arcs.max(initial=0)), 10.0 * low)
     with style.styled():
         grid = _grid("Arcs per head", layers, shown)
         _draw(grid.cells, shown, low, high, LogNorm(low, high))
         _bars(grid.panel, arcs.sum(axis=1), 0.0, "arcs of the layer")
-        bar = style.scale_bar(grid.figure, grid.bar, 0, 1, "arcs")
-        _log_ticks(bar, high)
+        first, last = np.log10([low, high])
+        powers = 10.0 ** np.arange(round(first), int(last + 1e-9) + 1)
+        at = (np.log10(powers) - first) / (last - first)
+        labels = [f"{number:,.0f}" for number in powers]
+        style.scale_bar(grid.figure, grid.bar, 0, 1, "arcs", at, labels)
     none = int((arcs == 0).sum())
     return captions.set_caption(
         grid.figure,
@@ -129,10 +132,6 @@ def arcs_per_head(result: HeadStatistics, *, threshold: float | None = None) -> 
         captions.FROM_1,
         captions.source(result, "arcs", threshold),
     )
-
-
-def _short(unit: str) -> str:
-    return "%" if unit.startswith("%") else unit
 
 
 def _range(shown: NDArray[np.float64], is_value: bool) -> tuple[float, float]:
@@ -159,19 +158,13 @@ def _grid(title: str, layers: list[int], shown: NDArray[np.float64]) -> _Grid:
     width, height = cell_width * n_heads, cell_height * n_layers
     bar = min(max(width, 2.2), 3.2)
     whole = max(_LEFT + width + _GAP + _PANEL + _RIGHT, _LEFT + bar + _RIGHT, 3.4)
-    below = _TOP + height + 0.52
-    figure = style.new_figure(whole, below + 0.5)
+    below = _TOP + height + 0.47
+    figure = style.new_figure(whole, below + 0.48)
     style.write(figure, 0.08, 0.07, title, fontsize=style.TITLE)
     cells = style.place(figure, _LEFT, _TOP, width, height)
     panel = style.place(figure, _LEFT + width + _GAP, _TOP, _PANEL, height)
-    numbers = [layer + 1 for layer in layers]
-    rows = style.thinned(numbers, height / 0.125)
-    cells.set_yticks(rows, [str(numbers[k]) for k in rows])
-    heads = list(range(1, n_heads + 1))
-    columns = style.thinned(heads, width / (0.17 if n_heads > 9 else 0.1))
-    cells.set_xticks(columns, [str(heads[k]) for k in columns])
-    cells.set_xlabel("head")
-    cells.set_ylabel("layer")
+    label_layers(cells, layers, height)
+    label_heads(cells, n_heads, width)
     panel.set_ylim(n_layers - 0.5, -0.5)
     style.open_frame(panel, "left", "bottom")
     return _Grid(figure, cells, panel, (_LEFT, below, bar, 0.1))
@@ -190,32 +183,26 @@ def _draw(axes: Axes, shown: NDArray[np.float64], low: float, high: float, norm=
     )
 
 
-def _bars(axes: Axes, lengths: NDArray[np.float64], base: float, label: str) -> None:
+def label_layers(axes: Axes, layers: list[int], height: float) -> None:
+    """Numbers of the layers at the left, as many as have room in `height` inches."""
+    numbers = [layer + 1 for layer in layers]
+    rows = style.thinned(numbers, height / 0.125)
+    style.ruler(axes, "left", rows, [str(numbers[k]) for k in rows], "layer")
+
+
+def label_heads(axes: Axes, n_heads: int, width: float) -> None:
+    """Numbers of the heads below, as many as have room in `width` inches."""
+    heads = range(1, n_heads + 1)
+    columns = style.thinned(heads, width / (0.17 if n_heads > 9 else 0.1))
+    style.ruler(axes, "bottom", columns, [str(heads[k]) for k in columns], "head")
+
+
+def _bars(axes: Axes, lengths: NDArray[np.float64], base: float, title: str) -> None:
     """Bars of the layers from `base`."""
     finite = np.flatnonzero(np.isfinite(lengths))
-    axes.barh(finite, lengths[finite] - base, left=base, height=0.78, color=style.BAR)
+    style.bars(axes, finite, base, lengths[finite])
     ends = [base, *lengths[finite]]
     low, high = min(ends), max(ends)
     room = 0.04 * (high - low) or 1.0
     axes.set_xlim(low - (room if low < base else 0), high + room)
-    axes.set_xticks(style.round_ticks(*axes.get_xlim(), most=3))
-    if high >= 10_000:
-        axes.xaxis.set_major_formatter(_thousands)
-    axes.set_xlabel(label)
-
-
-def _thousands(number: float, position: int | None = None) -> str:
-    """A large number as a tick label: 20k, 1.5M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:g}{letter}"
-    return f"{number:g}"
-
-
-def _log_ticks(axes: Axes, high: float) -> None:
-    """Powers of ten on a bar from 0 (1) to 1 (`high`)."""
-    powers = range(int(np.floor(np.log10(high))) + 1)
-    axes.set_xticks(
-        [power / np.log10(high) for power in powers],
-        [_thousands(10.0**power) for power in powers],
-    )
+    style.ruler(axes, "bottom", style.round_ticks(*axes.get_xlim(), most=3), title=title)

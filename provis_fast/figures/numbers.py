@@ -22,7 +22,13 @@ NAMES = {
     "S": "serine", "T": "threonine", "V": "valine", "W": "tryptophan", "Y": "tyrosine",
 }  # fmt: skip
 #: Units of the values that come with this package; others say nothing of theirs.
-_UNITS = {"hydrophobicity": "Kyte-Doolittle", "charge": "e", "volume": "Å³", "plddt": "pLDDT"}
+_UNITS = {
+    "hydrophobicity": "Kyte-Doolittle",
+    "charge": "e",
+    "volume": "Å³",
+    "plddt": "pLDDT",
+    "solvent_exposure": "fraction of maximum",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +80,6 @@ class Shares:
             )
         return classes.index(class_name)
 
-    def whole(self, class_name: str | None) -> bool:
-        """Whether a class is shares of a whole, and not values."""
-        return not self.spec.is_value
-
     @property
     def weight(self) -> str:
         """What the shares are shares of."""
@@ -86,9 +88,18 @@ class Shares:
     @property
     def unit(self) -> str:
         """Of `shown`, as an axis says it."""
-        if self.spec.is_value:
-            return value_unit(self.spec)
-        return f"% of {self.weight}"
+        return value_unit(self.spec) if self.spec.is_value else f"% of {self.weight}"
+
+    def axis(self, what: str) -> str:
+        """Title of an axis: what is measured, and its unit."""
+        return f"{what}, {self.unit}" if self.unit else what
+
+    def say(self, number: float) -> str:
+        """A number of `shown` in a sentence."""
+        digits = f"{number:.3g}".replace("-", "−")
+        if not self.spec.is_value:
+            return f"{digits}%"
+        return f"{digits} {self.unit}".strip()
 
 
 def check(result: HeadStatistics) -> None:
@@ -183,8 +194,9 @@ def readable(name: str) -> str:
 
 
 def value_unit(spec: PropertySpec) -> str:
-    """Unit of a key value."""
-    return _UNITS.get(spec.name) or readable(spec.classes[0])
+    """Unit of a key value; "" where it says none."""
+    said = readable(spec.classes[0])
+    return _UNITS.get(spec.name, "" if said == "value" else said)
 
 
 def phrase(spec: PropertySpec, class_name: str) -> str:

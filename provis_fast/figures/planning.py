@@ -10,8 +10,10 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from provis_fast.atomic import replaced_file
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.figures import amino_acid_maps, best_heads, by_layer, head_maps, profiles
+from provis_fast.figures.captions import caption
 from provis_fast.figures.numbers import check
 from provis_fast.figures.saving import FORMATS, save
 from provis_fast.proteins.record import AMINO_ACIDS
@@ -26,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 #: Properties of up to so many classes get figures of every class.
 FEW_CLASSES = 8
+#: Written beside the figures.
+CAPTIONS = "captions.txt"
 
 
 class Planned(NamedTuple):
@@ -81,7 +85,7 @@ def planned(result: HeadStatistics, properties: Iterable[str] | None = None) -> 
     if by_layers:
         make = partial(by_layer.layers, result, None if properties is None else by_layers)
         found.append(Planned("layers", None, None, make))
-    return found
+    return _with_own_names(found)
 
 
 def save_all(
@@ -95,8 +99,8 @@ def save_all(
 ) -> list[Path]:
     """Write every figure of a result into a folder, which is made where there is none.
 
-    A figure for which the numbers do not suffice (no head with enough arcs) is left out, and the
-    log says so.
+    Their captions are written there as well, into captions.txt. A figure for which the numbers do
+    not suffice (no head with enough arcs) is left out, and the log says so.
 
     Parameters
     ----------
@@ -131,15 +135,11 @@ def save_all(
     standing = [path for paths in files.values() for path in paths if path.exists()]
     if standing and not overwrite:
         raise ResultError(
-            f"{folder}: holds earlier figures ({standing[0].name}, ...); give another folder, or "
+            f"{folder}: holds earlier figures ({standing[0].name}); give another folder, or "
             "replace them with overwrite=True (--overwrite)"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ResultError(f"{folder}: figures cannot be written there ({reason})") from error
     written: list[Path] = []
+    told: list[str] = []
     for entry in plan:
         try:
             figure = entry.make()
@@ -147,8 +147,11 @@ def save_all(
             _log.warning("%s: left out. %s", entry.name, error)
             continue
         written += [save(figure, path, caption=captions) for path in files[entry.name]]
+        told.append(f"{entry.name}: {caption(figure)}\n")
     if not written:
         raise ResultError("no figure could be drawn: see the log for what each one lacks")
+    with replaced_file(folder / CAPTIONS) as place:
+        place.write_text("\n".join(told), encoding="utf-8")
     return written
 
 
@@ -184,6 +187,21 @@ def _of_property(result: HeadStatistics, spec: PropertySpec) -> list[Planned]:
         ]
     else:
         found.append(_planned(best_heads.top_heads, result, spec, None))
+    return found
+
+
+def _with_own_names(plan: list[Planned]) -> list[Planned]:
+    """Names told apart by a number where two are the same but for letters that files cannot have,
+    or for capitals, which some file systems ignore."""
+    taken: set[str] = set()
+    found = []
+    for entry in plan:
+        name, number = entry.name, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{entry.name}-{number}"
+        taken.add(name.lower())
+        found.append(entry._replace(name=name))
     return found
 
 

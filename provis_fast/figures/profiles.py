@@ -72,7 +72,7 @@ def separation(
     else:
         curves = [numbers.shown[numbers.layers.index(i), j] for i, j in chosen]
     labels = [spell(name).replace(" ", "") for name in numbers.spec.classes]
-    right = 1.0
+    right = 1.15
     with style.styled():
         gap = 0.62
         figure = style.new_figure(
@@ -80,8 +80,8 @@ def separation(
         )
         title = "by layer" if by_layer else "of heads"
         style.write(figure, 0.08, 0.07, f"Separation {title}", fontsize=style.TITLE)
-        share = style.place(figure, 0.55, _TOP, _WIDTH, _HEIGHT)
-        ratio = style.place(figure, 0.55 + _WIDTH + gap, _TOP, _WIDTH, _HEIGHT)
+        share = style.place(figure, 0.55, _TOP, _WIDTH, _HEIGHT, rulers=False)
+        ratio = style.place(figure, 0.55 + _WIDTH + gap, _TOP, _WIDTH, _HEIGHT, rulers=False)
         x = np.arange(len(labels))
         looks = _layer_looks(len(curves)) if by_layer else _head_looks(len(curves))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,7 +99,7 @@ def separation(
             axes.set_xticks(x, labels, rotation=90 if len(labels) > 10 else 0)
             axes.set_xlabel("separation |i − j|, residues")
             style.open_frame(axes, "left", "bottom")
-        share.set_ylabel(f"attention, {numbers.unit}")
+        share.set_ylabel(numbers.axis("attention"))
         ratio.set_ylabel("ratio to background")
         names_of = (
             [str(layer + 1) for layer in numbers.layers]
@@ -115,12 +115,14 @@ def separation(
                 [*names_of, "background"], "layer" if by_layer else "layer-head",
             )  # fmt: skip
     what = "Means over the heads of each layer" if by_layer else "Heads, named layer-head"
+    zeros = any((curve == 0).any() for curve in curves)
     few = sum(not np.isfinite(curve).any() for curve in curves)
     return captions.set_caption(
         figure,
         f"{what}: {captions.basis(numbers)}, in bins of the separation |i − j| of query and key "
         "along the chain; right: its ratio to the background, on a logarithmic scale.",
         "Dashed: background, the share of all pairs of residues.",
+        "Bins without arcs have no ratio." if zeros else "",
         f"{captions.counted(few, 'curve')} without enough arcs." if few else "",
         captions.FROM_1,
         captions.source(result, numbers.statistic, numbers.threshold),
@@ -181,10 +183,10 @@ def thresholds(
     theta = np.array(list(every))
     background = float(first.background[index])
     with style.styled():
-        figure = style.new_figure(0.6 + 3.2 + 1.0, _TOP + 1.75 + 0.16 + 0.95 + 0.45)
+        figure = style.new_figure(0.6 + 3.2 + 1.15, _TOP + 1.75 + 0.16 + 0.95 + 0.45)
         style.write(figure, 0.08, 0.07, f"{sentence(what)}, by threshold", fontsize=style.TITLE)
-        share = style.place(figure, 0.6, _TOP, 3.2, 1.75)
-        number = style.place(figure, 0.6, _TOP + 1.75 + 0.16, 3.2, 0.95)
+        share = style.place(figure, 0.6, _TOP, 3.2, 1.75, rulers=False)
+        number = style.place(figure, 0.6, _TOP + 1.75 + 0.16, 3.2, 0.95, rulers=False)
         for (layer, head), look in zip(chosen, _head_looks(len(chosen)), strict=True):
             row = first.layers.index(layer)
             share.plot(theta, [every[t].shown[row, head, index] for t in every], **look)
@@ -196,7 +198,7 @@ def thresholds(
         if not first.spec.is_value:
             share.set_ylim(0, None)
         share.set_yticks(style.round_ticks(*share.get_ylim()))
-        share.set_ylabel(first.unit)
+        share.set_ylabel(first.unit or "mean value")
         _log_axis(number)
         number.set_ylabel("eligible arcs")
         number.set_xlabel("threshold θ: least attention of an arc")
@@ -215,7 +217,7 @@ def thresholds(
         f"{sentence(what)}: the {captions.counted(len(chosen), 'head')}{how}, named layer-head. "
         f"Above: {amount} their arcs (attention ≥ θ) where the property is known; not drawn where "
         f"there are fewer than {max(result.min_arcs, 1)}. Below: number of these arcs.",
-        f"Dashed: background, {background:.3g}{' ' + first.unit if first.spec.is_value else '%'}.",
+        f"Dashed: background, {first.say(background)}.",
         captions.FROM_1,
         captions.source(result),
     )
@@ -312,7 +314,14 @@ def _layer_bar(figure: Figure, where: tuple[float, float], names: list[str], lin
         interpolation="nearest",
     )
     shown = style.thinned([int(name) for name in names], 9)
-    axes.set_yticks(shown, [names[k] for k in shown])
-    axes.yaxis.tick_right()
+    for k in shown:
+        axes.text(
+            1.3,
+            k,
+            names[k],
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=style.SMALL,
+        )
     style.write(figure, where[0], where[1], "layer", fontsize=style.SMALL)
     _legend(figure, (where[0], where[1] + _HEIGHT - 0.2), [line], ["background"], "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provis_fast.errors import ArgumentError, ResultError
+from provis_fast.atomic import replaced_file
+from provis_fast.errors import ArgumentError
 from provis_fast.figures import style
 from provis_fast.figures.captions import caption as caption_of
 
@@ -55,18 +57,23 @@ def save(
             f"path: expected a name that ends in {', '.join('.' + k for k in FORMATS)}, got "
             f"{path.name!r}"
         )
+    content = BytesIO()
     with style.styled():
         box = _with_caption(figure, caption_of(figure)) if caption else None
         try:
             figure.savefig(
-                path, format=kind, dpi=dpi, metadata=_METADATA[kind], bbox_inches=box, pad_inches=0
+                content,
+                format=kind,
+                dpi=dpi,
+                metadata=_METADATA[kind],
+                bbox_inches=box,
+                pad_inches=0,
             )
-        except OSError as error:
-            reason = error.strerror or error
-            raise ResultError(f"{path}: the figure cannot be written ({reason})") from error
         finally:
             if box is not None:
                 figure.texts[-1].remove()
+    with replaced_file(path) as place:
+        place.write_bytes(content.getvalue())
     return path
 
 
@@ -89,7 +96,7 @@ def _wrapped(figure: Figure, text: str, width: float) -> list[str]:
     from matplotlib.font_manager import FontProperties
 
     renderer, font = figure.canvas.get_renderer(), FontProperties(size=style.SMALL)
-    limit = width * figure.dpi
+    limit = 0.95 * width * figure.dpi  # who draws an SVG sets text a little wider or narrower
 
     def extent(words: str) -> float:
         return renderer.get_text_width_height_descent(words, font, ismath=False)[0]

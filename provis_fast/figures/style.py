@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,7 @@ _RC = {
     # The first comes with matplotlib; the others stand in for it where an SVG is opened elsewhere.
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "font.size": TEXT,
+    "text.parse_math": False,  # a "$" in a name is a "$"
     "axes.titlesize": TITLE,
     "axes.titlelocation": "left",
     "axes.labelsize": TEXT,
@@ -95,8 +97,14 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches from the upper left corner, without frame and ticks so far."""
+def place(
+    figure: Figure, left: float, top: float, width: float, height: float, rulers: bool = True
+) -> Axes:
+    """Axes at a place in inches from the upper left corner.
+
+    With `rulers` they have no ticks of matplotlib's, each of which takes milliseconds to make and
+    to draw: `ruler` draws them.
+    """
     whole_width, whole_height = figure.get_size_inches()
     axes = figure.add_axes(
         (
@@ -106,9 +114,99 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
             height / whole_height,
         )
     )
-    axes.set_xticks([])
-    axes.set_yticks([])
+    if rulers:
+        axes.xaxis.set_visible(False)
+        axes.yaxis.set_visible(False)
     return axes
+
+
+def ruler(
+    axes: Axes,
+    side: str,
+    at: Sequence[float],
+    labels: Sequence[str] | None = None,
+    title: str = "",
+    marks: bool = True,
+) -> None:
+    """Tick marks, their labels and a title along one side, outside of the axes.
+
+    Parameters
+    ----------
+    axes : Axes
+        From `place`; limits need not be set yet.
+    side : {"bottom", "left"}
+    at : sequence of float
+    labels : sequence of str, optional
+        Default the numbers themselves.
+    title : str
+    marks : bool
+        Draw the marks.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    below = side == "bottom"
+    inches = axes.get_figure().dpi_scale_trans
+    along = axes.get_xaxis_transform() if below else axes.get_yaxis_transform()
+    labels = tick_labels(at) if labels is None else labels
+    at = list(at)
+
+    def away(points: float) -> Any:
+        return ScaledTranslation(*((0, -points / 72) if below else (-points / 72, 0)), inches)
+
+    if marks:
+        zeros = [0.0] * len(at)
+        axes.plot(
+            *((at, zeros) if below else (zeros, at)),
+            marker=3 if below else 0,  # matplotlib's TICKDOWN and TICKLEFT
+            markersize=2.5,
+            markeredgewidth=0.6,
+            color=INK,
+            linestyle="none",
+            transform=along,
+            clip_on=False,
+            scalex=False,
+            scaley=False,
+        )
+    where = along + away(4.5 if marks else 3.0)
+    aligned = {"ha": "center", "va": "top"} if below else {"ha": "right", "va": "center_baseline"}
+    for position, label in zip(at, labels, strict=True):
+        x, y = (position, 0.0) if below else (0.0, position)
+        axes.text(x, y, label, transform=where, fontsize=SMALL, **aligned)
+    if title:
+        room = SMALL * (1.4 if below else 0.64 * max(map(len, labels), default=0) + 0.5)
+        where = axes.transAxes + away(4.5 + room)
+        x, y = (0.5, 0.0) if below else (0.0, 0.5)
+        turned = aligned if below else {"ha": "right", "va": "center", "rotation": 90}
+        axes.text(x, y, title, transform=where, **turned)
+
+
+def tick_labels(at: Sequence[float]) -> list[str]:
+    """Numbers with equally many decimals; thousands and millions as "k" and "M"."""
+    most = max(map(abs, at), default=0.0)
+    size, letter = next(((s, x) for s, x in ((1e6, "M"), (1e3, "k")) if most >= 10 * s), (1.0, ""))
+    numbers = [number / size for number in at]
+    decimals = next(
+        (d for d in range(7) if all(abs(round(x, d) - x) <= 1e-9 * most / size for x in numbers)), 7
+    )
+    return [f"{x:.{decimals}f}{letter if x else ''}".replace("-", "−") for x in numbers]
+
+
+def bars(
+    axes: Axes,
+    at: NDArray[Any],
+    base: float,
+    ends: NDArray[np.float64],
+    upright: bool = False,
+    thickness: float = 0.78,
+) -> None:
+    """Bars from `base` to `ends`, as one artist; limits are left alone."""
+    from matplotlib.collections import PolyCollection
+
+    half = thickness / 2
+    corners = np.empty((len(ends), 4, 2))
+    corners[:, :, 1 if upright else 0] = np.stack([ends * 0 + base, ends, ends, ends * 0 + base], 1)
+    corners[:, :, 0 if upright else 1] = np.asarray(at)[:, None] + [-half, -half, half, half]
+    axes.add_collection(PolyCollection(corners, facecolor=BAR, linewidth=0), autolim=False)
 
 
 def write(figure: Figure, left: float, top: float, text: str, **changes: Any) -> None:
@@ -156,21 +254,20 @@ def scale_bar(
     box: tuple[float, float, float, float],
     low: float,
     high: float,
-    label: str,
-    colour_map: str = COLOUR_MAP,
+    title: str,
+    at: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Axes:
-    """A horizontal colour bar; `box` as for `place`."""
+    """A horizontal colour bar from `low` to `high`; `box` as for `place`."""
     axes = place(figure, *box)
     axes.imshow(
         np.linspace(0, 1, 256)[None],
         aspect="auto",
-        cmap=colour_map,
+        cmap=COLOUR_MAP,
         extent=(low, high, 0, 1),
         interpolation="nearest",
     )
-    axes.set_xticks(round_ticks(low, high))
-    axes.set_xlim(low, high)
-    axes.set_xlabel(label)
+    ruler(axes, "bottom", round_ticks(low, high) if at is None else at, labels, title)
     return axes
 
 

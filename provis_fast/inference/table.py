@@ -41,7 +41,7 @@ proportion, background and enrichment, and what comes from replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ from numpy.typing import NDArray
 from provis_fast import tables
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.inference import multiplicity, proportions, resampling
+from provis_fast.inference.assignment import Clusters
 from provis_fast.inference.clusters import UnitInference, infer_units
 from provis_fast.inference.log_probabilities import log_p_normal
 from provis_fast.inference.unit_sums import UnitSums
@@ -118,7 +119,7 @@ def infer(
     statistic: str | None = None,
     threshold: float | None = None,
     unit: str = "protein",
-    clusters: Mapping[str, Any] | str | PathLike[str] | None = None,
+    clusters: Clusters = None,
     per_protein: str | PathLike[str] | None = None,
     confidence: float = 0.95,
     family: str = "class",
@@ -136,8 +137,12 @@ def infer(
         Only arcs at this one of `result.thresholds`; mass, which has none, is left out then.
     unit : {"protein", "cluster"}
         What counts as one independent observation in the columns from `units` to `log_q`.
-    clusters, per_protein
-        With unit="cluster"; see `provis_fast.inference.units.cluster_sums`.
+    clusters : mapping, str or path, optional
+        With unit="cluster": protein id to cluster, or the path of a table as MMseqs2 writes it (two
+        columns, representative and member); None for the column ``cluster`` of the input. See
+        `provis_fast.inference.assignment.assign`.
+    per_protein : str or path, optional
+        With unit="cluster": folder of this result, analysed with the counts of single proteins.
     confidence : float
         Of all intervals, between 0 and 1.
     family : {"class", "all"}
@@ -147,7 +152,8 @@ def infer(
     Returns
     -------
     DataFrame
-        Rows in the order of `HeadStatistics.to_pandas`; layer and head from 0.
+        Columns `COLUMNS`, explained above; rows in the order of `HeadStatistics.to_pandas`. Its
+        `attrs` tell unit, family, confidence, and "notes" (list of str) on clusters and the like.
 
     Raises
     ------
@@ -155,11 +161,13 @@ def infer(
         A property or threshold that the result does not have; another statistic, unit or family; a
         confidence outside (0, 1).
     ResultError
-        A statistic that is not part of the result.
+        A statistic that is not part of the result; no tables of its single proteins.
+    InputError
+        A file of clusters that cannot be used.
     """
     import pandas as pd
 
-    _check(result, statistic, threshold, unit, clusters, per_protein, confidence, family)
+    _check(result, statistic, threshold, unit, clusters, confidence, family)
     chosen = _chosen(result, properties)
     notes: list[str] = []
     if result.compat == "provis" and result.weighting != "attention":
@@ -196,7 +204,15 @@ def infer(
     return table
 
 
-def _check(result, statistic, threshold, unit, clusters, per_protein, confidence, family) -> None:
+def _check(
+    result: HeadStatistics,
+    statistic: str | None,
+    threshold: float | None,
+    unit: str,
+    clusters: Clusters,
+    confidence: float,
+    family: str,
+) -> None:
     for name, given, known in (
         ("statistic", statistic, (None, "arcs", "mass")),
         ("unit", unit, UNITS),
@@ -221,8 +237,7 @@ def _check(result, statistic, threshold, unit, clusters, per_protein, confidence
         raise ArgumentError(f"threshold: this result has {has}; got {threshold}")
     missing = {"arcs": "attention", "mass": "arcs"}.get(statistic)
     if missing == result.weighting:
-        how = 'weighting="both"'
-        raise ResultError(f"{statistic}: not part of this result; analyse with {how}")
+        raise ResultError(f'{statistic}: not part of this result; analyse with weighting="both"')
 
 
 def _chosen(result: HeadStatistics, properties: str | Iterable[str] | None) -> set[str]:

@@ -132,7 +132,7 @@ def _specs(
 
     unit = focus.unit
     span = f"{focus.percent} interval"
-    choice = "" if several else "what"
+    choice = "" if several else "never"  # only in the CSV file, where there is but one
     all_specs = [
         spec("name", "Head", "head", "", "Layer and head, both counted from 1",
              of=["layer", "head"], filters=[choose("layer", "Layer"), choose("head", "Head")]),
@@ -187,11 +187,7 @@ def _specs(
         spec("log_p_null", "p against null", "logp", "resampling", "From the permutations"),
     ]  # fmt: skip
     held = {name for name in table.columns if not table[name].isna().all()}
-    kept = [
-        one
-        for one in all_specs
-        if set(one.get("of", [one["key"]])) <= held | {"threshold"} and one["group"] != "what"
-    ]
+    kept = [one for one in all_specs if set(one.get("of", [one["key"]])) <= held | {"threshold"}]
     for one in kept:
         if one["key"] in texts:
             one["values"] = texts[one["key"]]

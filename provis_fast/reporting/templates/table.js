@@ -87,6 +87,7 @@ class DataTable {
     this._makeMore();
     this._makeHead();
     this.refresh();
+    element.querySelector(".no-script").remove();
     element.dataset.ready = "yes";
   }
 
