@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from xml.etree import ElementTree
@@ -91,7 +92,7 @@ def arc_paths(figure: ElementTree.Element) -> list[ElementTree.Element]:
 
 
 def expected_pairs(layer: int, head: int, threshold: float, symmetric: bool, chains=(0, 1)) -> int:
-    """Arcs to draw, counted from the payload without the page's code; none joins a residue to itself."""
+    """Arcs to draw, counted from the payload itself; none joins a residue to itself."""
     total = 0
     number = (layer - 1) * cases.N_HEADS + head - 1
     for chain in chains:
@@ -242,7 +243,8 @@ def test_grid_chooses_by_mouse_and_keyboard(page):
 
 
 def test_chains_follow_each_other_on_the_axes(page):
-    edges = page.evaluate("""() => [arcDiagram.axis, contactMap.axis, contactMap.rows].map((axis) => ({
+    edges = page.evaluate("""() =>
+        [arcDiagram.axis, contactMap.axis, contactMap.rows].map((axis) => ({
         scale: axis.scale, from: axis.from, to: axis.to,
         a: axis.edge(0, 0), aEnd: axis.edge(0, 120), b: axis.edge(1, 0), bEnd: axis.edge(1, 70),
     }))""")
@@ -446,7 +448,7 @@ def test_ticks_are_round_numbers_of_the_author(page):
     numbers = {chain: [int(label) for index, label in ticks if index == chain] for chain in (0, 1)}
     for values in numbers.values():
         assert values == sorted(values) and len(values) >= 3
-        step = min(b - a for a, b in zip(values, values[1:], strict=False))
+        step = min(b - a for a, b in itertools.pairwise(values))
         assert step >= 10
         assert all(value % step == 0 for value in values)
     assert max(numbers[0]) > 180 and not any(76 < value < 176 for value in numbers[0])

@@ -20,7 +20,7 @@ function trackRows(chains, chosen) {
       if (!track.labels.some((label) => label >= (kind === "sites" ? 1 : 0))) continue;
       if (!rows.has(track.name)) {
         rows.set(track.name, {
-          name: track.name, kind, title: track.name.replaceAll("_", " "), byChain: new Map(),
+          name: track.name, kind, title: trackTitle(track), byChain: new Map(),
         });
       }
       rows.get(track.name).byChain.set(index, track);
@@ -34,6 +34,11 @@ function trackRows(chains, chosen) {
     if (row.kind === "sites") sites += 1;
   }
   return [...rows.values()];
+}
+
+// The author's structure is short of a title, as it stands beside that of the coordinates.
+function trackTitle({ name }) {
+  return name === "author_secondary_structure" ? "structure (author)" : name.replaceAll("_", " ");
 }
 
 // "structure" (helices and strands), "sites" (a residue is one or not) or "classes".

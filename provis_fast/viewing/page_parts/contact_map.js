@@ -328,6 +328,7 @@ function paintMark(surface, kind, x, y, side, name) {
 function paintFlag(surface, x, y, words, anchor) {
   const width = textWidth(words, 11, "bold") + 6;
   const left = anchor === "end" ? x - width + 3 : x - width / 2;
+  surface.boxes([left - 3, y - 13, width + 6, 19], "#FFFFFF");
   surface.boxes([left, y - 11, width, 15], "#111111");
   surface.text(anchor === "end" ? x : x, y, words,
     { anchor, weight: "bold", fill: "#FFFFFF" });
