@@ -177,24 +177,20 @@ class ArcDiagram extends Companion {
     this.#paintFlags(surface, layout, target.chain, residues);
   }
 
-  // Numbers of the residues pointed at; those of neighbours turn away from each other.
+  // Numbers of the residues pointed at; those of neighbours make room for each other.
   #paintFlags(surface, { axis, ticks, plot }, chain, residues) {
     const { numbers } = this.data.chains[chain];
-    const words = residues.map((residue) => numbers[residue] || `[${residue + 1}]`);
     const pixels = residues.map((residue) => axis.at(chain, residue));
     if (pixels.length === 2) {
-      const widths = words.map((each) => textWidth(each, 11, "bold") + 8);
-      const lack = (widths[0] + widths[1]) / 2 - (pixels[1] - pixels[0]);
-      if (lack > 0) {
-        pixels[0] -= lack / 2;
-        pixels[1] += lack / 2;
-      }
+      const widths = residues.map((each) => textWidth(flagWords(numbers, each), 11, "bold") + 8);
+      const lack = Math.max(0, (widths[0] + widths[1]) / 2 - (pixels[1] - pixels[0]));
+      pixels[0] -= lack / 2;
+      pixels[1] += lack / 2;
     }
-    pixels.forEach((pixel, k) => {
-      if (pixel >= plot.x - 20 && pixel <= plot.x + plot.width + 20) {
-        paintFlag(surface, pixel, ticks + 11, words[k], "middle");
-      }
-    });
+    const flags = residues.map((residue, k) =>
+      ({ x: pixels[k], y: ticks + 11, residue, anchor: "middle" }));
+    paintFlags(surface, numbers, flags.filter(({ x }) =>
+      x >= plot.x - 20 && x <= plot.x + plot.width + 20));
   }
 
   // The nearest arc within a few pixels; on the sequence and its annotation, the residue.
