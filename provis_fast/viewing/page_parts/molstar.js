@@ -27,6 +27,35 @@ const VIEWER_OPTIONS = {
   volumeStreamingServer: "",
 };
 
+// Without what makes pictures finer: the first picture comes sooner so. Where there is no graphics
+// hardware, and the processor draws, none has shades, and edges are smoothed only at rest.
+const PLAIN_DRAWING = {
+  multiSample: { mode: "off" },
+  postprocessing: {
+    occlusion: { name: "off", params: {} },
+    shadow: { name: "off", params: {} },
+    outline: { name: "off", params: {} },
+  },
+};
+
+// Whether the processor draws in place of graphics hardware.
+function drawsInSoftware(gl) {
+  const named = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(String(renderer));
+}
+
+// Call back at the next value of a subject, which tells its latest one at once.
+function afterNext(subject, listener) {
+  let told = false;
+  const subscription = subject.subscribe(() => {
+    if (!told) return;
+    subscription.unsubscribe();
+    listener();
+  });
+  told = true;
+}
+
 // The part of anywidget's model that the module uses.
 class WidgetModel {
   constructor(values) {
@@ -81,12 +110,20 @@ class MolstarViewer {
       return;
     }
     this.plugin = plugin;
-    plugin.canvas3d.setProps({ camera: { helper: { axes: { name: "off", params: {} } } } });
-    const seen = plugin.canvas3d.didDraw.subscribe(() => {
-      if (this.#cell("arcs") === undefined || plugin.canvas3d.reprCount.value === 0) return;
+    const { canvas3d } = plugin;
+    const { multiSample, postprocessing } = canvas3d.props;
+    canvas3d.setProps({
+      ...PLAIN_DRAWING, camera: { helper: { axes: { name: "off", params: {} } } },
+    });
+    const seen = canvas3d.didDraw.subscribe(() => {
+      if (this.#cell("arcs") === undefined || canvas3d.reprCount.value === 0) return;
       seen.unsubscribe();
-      this.first = plugin.canvas3d.camera.getSnapshot();
+      this.first = canvas3d.camera.getSnapshot();
       this.loaded();
+      canvas3d.setProps({ camera: { manualReset: true } });
+      this.software = drawsInSoftware(canvas3d.webgl.gl);
+      if (this.software) this.#refineLater();
+      else canvas3d.setProps({ multiSample, postprocessing });
     });
   }
 
@@ -98,9 +135,20 @@ class MolstarViewer {
     return undefined;
   }
 
+  // Smooth edges once nothing has changed for a moment; drawing is slow enough until then.
+  #refineLater() {
+    if (!this.software) return;
+    const { canvas3d } = this.plugin;
+    clearTimeout(this.refining);
+    canvas3d.setProps({ multiSample: { mode: "off" } });
+    this.refining = setTimeout(() => canvas3d.setProps({
+      multiSample: { mode: "temporal", sampleLevel: 2 },
+    }), 700);
+  }
+
   // Replace groups of primitives, by `ref`, and set opacities of representations; all at once.
-  // False where that is impossible.
-  async update(primitives, opacities = {}) {
+  // False where that is impossible. Calls `onDrawn` when the new picture is there.
+  async update(primitives, opacities, onDrawn) {
     if (this.plugin === null) return false;
     const build = this.plugin.state.data.build();
     for (const node of primitives) {
@@ -115,7 +163,10 @@ class MolstarViewer {
         ...old, type: { ...old.type, params: { ...old.type.params, alpha } },
       }));
     }
+    this.#refineLater();
     await build.commit({ doNotUpdateCurrent: true });
+    afterNext(this.plugin.canvas3d.didDraw, onDrawn);
+    this.plugin.canvas3d.requestDraw();
     return true;
   }
 

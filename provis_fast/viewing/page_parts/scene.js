@@ -53,10 +53,10 @@ class Scene {
       if (parts.includes("marker")) {
         nodes.push(markerNode(this.data, this.state.hovered, this.sight.radius));
       }
-      if (!await this.viewer.update(nodes, opacities) && parts.includes("arcs")) {
+      const onDrawn = () => this.element.dispatchEvent(new CustomEvent("drawn", { detail: parts }));
+      if (!await this.viewer.update(nodes, opacities, onDrawn) && parts.includes("arcs")) {
         this.viewer.replace(sceneOf(this.data, this.state, this.address, this.sight));
       }
-      this.element.dispatchEvent(new CustomEvent("drawn", { detail: parts }));
     }
   }
 
