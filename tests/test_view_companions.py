@@ -25,6 +25,8 @@ from companion_page import (
     run,
     saved,
 )
+from view_cases import decoded
+from view_payloads import encoded
 
 
 @pytest.fixture
@@ -182,15 +184,15 @@ def test_one_residue_chain_without_contacts(browser, tmp_path):
     small = payload["chains"][1]
     small.update(
         sequence="G", numbers=["7"], residues=["GLY"], label_seq=[1],
-        contacts=cases.encoded(cases.decoded(small["contacts"])[:0]),
-        known=cases.encoded(cases.decoded(small["known"])[:1]),
-        ca=cases.encoded(cases.decoded(small["ca"])[:1]),
+        contacts=encoded(decoded(small["contacts"])[:0]),
+        known=encoded(decoded(small["known"])[:1]),
+        ca=encoded(decoded(small["ca"])[:1]),
         tracks=[],
     )  # fmt: skip
     n = cases.N_LAYERS * cases.N_HEADS
-    empty = {name: cases.decoded(array)[:0] for name, array in small["arcs"].items()}
-    empty["starts"] = cases.decoded(small["arcs"]["starts"])[: n + 1] * 0
-    small["arcs"] = {name: cases.encoded(array) for name, array in empty.items()}
+    empty = {name: decoded(array)[:0] for name, array in small["arcs"].items()}
+    empty["starts"] = decoded(small["arcs"]["starts"])[: n + 1] * 0
+    small["arcs"] = {name: encoded(array) for name, array in empty.items()}
     with browsers.visit(browser, cases.write_page(payload, tmp_path / "page.html")) as visit:
         visit.page.evaluate(FRAME)
         run(visit.page, "state.set({ chains: new Set([1]) });")

@@ -51,7 +51,11 @@ function paintTracks(surface, axis, rows, top) {
   rows.forEach((row, k) => {
     const middle = top + k * TRACK_ROW + TRACK_ROW / 2;
     surface.group(`track ${row.name}`, () => {
-      for (const [index, track] of row.byChain) paintTrack(surface, axis, index, row, track, middle);
+      for (const { index, length } of axis.blocks.values()) {
+        const track = row.byChain.get(index);
+        if (track) paintTrack(surface, axis, index, row, track, middle);
+        else paintUnknown(surface, axis.edge(index, 0), axis.edge(index, length), middle);
+      }
     });
   });
 }
@@ -60,7 +64,7 @@ function paintTrack(surface, axis, index, row, track, middle) {
   for (const { first, after, value } of axis.runs(index, (i) => track.labels[i])) {
     const [x, end] = [axis.edge(index, first), axis.edge(index, after)];
     if (value < 0) {
-      surface.path(`M${x} ${middle}H${end}`, { stroke: "#BBBBBB", dash: [1.5, 2.5] });
+      paintUnknown(surface, x, end, middle);
     } else if (row.kind === "structure") {
       paintStructure(surface, track.classes[value], x, end, middle, axis.scale);
     } else if (row.kind === "classes") {
@@ -70,6 +74,10 @@ function paintTrack(surface, axis, index, row, track, middle) {
       if (value > 0) paintSites(surface, row, first, after, x, axis.scale, middle);
     }
   }
+}
+
+function paintUnknown(surface, x, end, middle) {
+  surface.path(`M${x} ${middle}H${end}`, { stroke: "#BBBBBB", dash: [1.5, 2.5] });
 }
 
 function paintStructure(surface, name, x, end, middle, scale) {

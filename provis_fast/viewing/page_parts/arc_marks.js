@@ -123,8 +123,9 @@ function paintFlags(surface, numbers, flags) {
     return { x, y, words, anchor, width, left: anchor === "end" ? x - width + 3 : x - width / 2 };
   });
   // Ticks that would look out from behind go first.
-  for (const { left, y, width } of boxes) {
-    surface.boxes([left - 12, y - 12, width + 24, 17], "#FFFFFF");
+  for (const { left, y, width, anchor } of boxes) {
+    surface.boxes(anchor === "end" ? [left - 6, y - 19, width + 6, 31]
+      : [left - 12, y - 12, width + 24, 17], "#FFFFFF");
   }
   for (const { x, y, words, anchor, width, left } of boxes) {
     surface.boxes([left, y - 11, width, 15], "#111111");
