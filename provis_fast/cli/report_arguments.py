@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     report.add_argument(
         "--clusters",
         metavar="FILE",
-        help="which proteins are similar (a line each: cluster, tab, protein): clusters become the "
-        "unit of tests and intervals; needs the tables of analyze --per-protein counts",
+        help="which proteins are similar, as MMseqs2 writes it (lines of cluster, tab, protein): "
+        "clusters become the unit of tests and intervals; needs analyze --per-protein counts",
     )
     report.add_argument(
         "--views",

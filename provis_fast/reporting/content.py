@@ -45,6 +45,9 @@ _CLASSES = 40
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 _TITLE_WITHIN = 4096
 
+#: Properties that are worth seeing on a structure, before all others.
+_TO_SEE = ("contact", "binding_site", "active_site", "modification", "disulfide")
+
 Pair = tuple[str, "str | list[str]"]
 
 
@@ -130,8 +133,8 @@ def gather(
         A view that is not there; what `provis_fast.inference` cannot use.
     """
     links = tuple(_links(views, page))
-    unit = "protein" if clusters is None else "cluster"
-    options = {} if clusters is None else {"clusters": clusters, "per_protein": per_protein}
+    unit = "protein" if clusters is None and not _has_clusters(per_protein) else "cluster"
+    options = {} if unit == "protein" else {"clusters": clusters, "per_protein": per_protein}
     table = infer(result, unit=unit, confidence=confidence, **options)
     about = focus(result, unit, confidence)
     found = findings(result, table, about)
@@ -146,7 +149,7 @@ def gather(
         glance=_glance(result, about, table),
         findings=tuple(found),
         focus=about,
-        cautions=tuple(_cautions(result, about)),
+        cautions=(*_cautions(result, about), *table.attrs.get("notes", ())),
         overview=overview,
         table=embedded,
         left_out=left_out,
@@ -163,6 +166,22 @@ def gather(
         n_bootstrap=getattr(result, "n_bootstrap", 0),
         n_permutations=getattr(result, "n_permutations", 0),
     )
+
+
+def _has_clusters(per_protein: str | PathLike[str] | None) -> bool:
+    """Whether the input said which proteins belong together, and there are tables to use it."""
+    if per_protein is None:
+        return False
+    import pyarrow.compute as pc
+
+    from provis_fast.per_protein.reading import per_protein_dataset
+
+    try:
+        proteins = per_protein_dataset(per_protein, "proteins")
+        per_protein_dataset(per_protein, "counts")
+    except ResultError:
+        return False
+    return proteins.count_rows(filter=pc.field("cluster").is_valid()) > 0
 
 
 def _lead(result: HeadStatistics, about: Focus) -> str:
@@ -337,10 +356,10 @@ def _links(views: Sequence[Path], page: Path) -> list[Link]:
 
 
 def _view_command(result: HeadStatistics, found: Sequence[Finding], about: Focus) -> str | None:
-    """How to see the head that stands out on a structure: of contacts, else of what comes first."""
+    """How to see the head that stands out on a structure."""
     ranked = sorted(
         (finding for finding in found if finding.best is not None),
-        key=lambda finding: finding.property != "contact",
+        key=lambda finding: (*_TO_SEE, finding.property).index(finding.property),
     )
     if not ranked or "name" not in result.model:
         return None

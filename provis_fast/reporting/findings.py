@@ -187,7 +187,11 @@ def _of_arcs(
         *_resampled(result, spec, row, focus),
     ]
     chart = make_chart(spec, _best(judged), focus.percent)
-    cautions = [*_few_units(row, focus), *_disagreement(judged, focus)]
+    cautions = [
+        *_few_units(row, focus),
+        *_unsure(spec, judged, row, focus),
+        *_disagreement(judged, focus),
+    ]
     return Finding(
         spec.name,
         heading,
@@ -327,6 +331,21 @@ def _few_units(row: pd.Series, focus: Focus) -> list[str]:
         f"The eligible arcs of head {_name(row)} come from {row['units']:,.0f} {focus.units}: with "
         f"fewer than {FEW_UNITS}, test and interval are approximate."
     ]
+
+
+def _unsure(spec: PropertySpec, judged: pd.DataFrame, best: pd.Series, focus: Focus) -> list[str]:
+    """A head with a larger share than the best one, of which the test is not sure."""
+    of_class = _best(judged[judged["class"] == best["class"]])
+    row = of_class.iloc[0]
+    if not row["enrichment"] > best["enrichment"]:
+        return []
+    share = wording.amount(row["proportion"], spec.is_value)
+    others = int((of_class["enrichment"] > best["enrichment"]).sum()) - 1
+    more = f"; so {'is' if others == 1 else 'are'} {others:,} more" if others else ""
+    sure = "untested" if math.isnan(row["log_q"]) else f"q = {wording.p_value(row['log_q'])}"
+    arcs = f"{row['eligible']:,.0f} eligible arcs from {row['units']:,.0f} {focus.units}"
+    share = f"{share} {'over' if spec.is_value else 'of'} {arcs}"
+    return [f"Head {_name(row)} ranks higher ({share}) but is not significant ({sure}){more}."]
 
 
 def _disagreement(judged: pd.DataFrame, focus: Focus) -> list[str]:

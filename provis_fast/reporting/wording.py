@@ -121,7 +121,8 @@ def words(spec: PropertySpec, class_name: str) -> Words:
         if class_name == "0":
             return Words("the residue itself", "join a residue with itself", "pairs")
         if class_name == "1":
-            target = "the residues next in the sequence"
+            target, pairs = "the residues next in the sequence", "pairs"
+            return Words(target, "join residues that follow each other in the sequence", pairs)
         return Words(target, f"join {target.replace('away', 'apart')}", "pairs")
     if spec.kind == "class_pair":
         return Words(f"pairs {class_name}", f"join pairs {class_name}", "known pairs")

@@ -42,10 +42,11 @@ def report(
         A second result: the report compares the two; see
         `provis_fast.reporting.comparison.write_comparison`.
     per_protein : str or path, optional
-        Tables of single proteins, needed with `clusters`; default: those in the result's folder.
+        Tables of single proteins, needed for clusters; default: those in the result's folder.
     clusters : str or path, optional
-        Which proteins are similar: their clusters become the unit of inference; see
-        `provis_fast.inference`.
+        Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
+        inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
+        there are tables of single proteins, they do so without it.
     views : iterable of str or path
         3-D views (`provis_fast.view`) to link to, relative to the report. A ``view.html`` beside
         the report is linked to anyway.
@@ -71,23 +72,25 @@ def report(
     """
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
-    target = check_out(_place(result, out, other), overwrite)
     first = read(result, allow_partial)
-    if other is not None:
+    second = None if other is None else read(other, allow_partial)
+    target = check_out(_place(result, out, other), overwrite)
+    if second is not None:
         from provis_fast.reporting.comparison import write_comparison
 
         places = [None if isinstance(each, HeadStatistics) else each for each in (result, other)]
         return write_comparison(
             first,
-            read(other, allow_partial),
+            second,
             target,
             places=places,
             clusters=clusters,
             confidence=confidence,
             allow_partial=allow_partial,
         )
-    if per_protein is None and clusters is not None and not isinstance(result, HeadStatistics):
-        per_protein = Path(result) / storage.PER_PROTEIN
+    if per_protein is None and not isinstance(result, HeadStatistics):
+        tables = Path(result) / storage.PER_PROTEIN
+        per_protein = tables if clusters is not None or tables.is_dir() else None
     from provis_fast.reporting.content import gather
     from provis_fast.reporting.page import render
 
@@ -143,8 +146,6 @@ def _place(
         raise ArgumentError(
             "out: expected the name of a file, as a result in memory has no folder, got None"
         )
-    if not Path(result).is_dir():
-        storage.load(result)  # says what is wrong; a report must not make the folder
     return Path(result) / (REPORT if other is None else COMPARISON)
 
 
