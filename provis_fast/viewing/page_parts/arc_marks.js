@@ -114,3 +114,25 @@ function paintLegend(surface, items, left, top, width, size = 11) {
   }
   return y + line - top;
 }
+
+// Numbers of residues in place of the ticks there: {x, y, residue, anchor}.
+function paintFlags(surface, numbers, flags) {
+  const boxes = flags.map(({ x, y, residue, anchor }) => {
+    const words = flagWords(numbers, residue);
+    const width = textWidth(words, 11, "bold") + 6;
+    return { x, y, words, anchor, width, left: anchor === "end" ? x - width + 3 : x - width / 2 };
+  });
+  // Ticks that would look out from behind go first.
+  for (const { left, y, width, anchor } of boxes) {
+    surface.boxes(anchor === "end" ? [left - 6, y - 19, width + 6, 31]
+      : [left - 12, y - 12, width + 24, 17], "#FFFFFF");
+  }
+  for (const { x, y, words, anchor, width, left } of boxes) {
+    surface.boxes([left, y - 11, width, 15], "#111111");
+    surface.text(x, y, words, { anchor, weight: "bold", fill: "#FFFFFF" });
+  }
+}
+
+function flagWords(numbers, residue) {
+  return numbers[residue] || `[${residue + 1}]`;
+}
