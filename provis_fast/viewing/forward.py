@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from provis_fast.accumulate import Measures
-from provis_fast.engine import BATCH_TOKENS, CPU_BATCH_TOKENS
+from provis_fast.analysis_plan import BATCH_TOKENS, CPU_BATCH_TOKENS
 from provis_fast.models import Model
 from provis_fast.plan import PackPlanner
 from provis_fast.proteins import Protein
