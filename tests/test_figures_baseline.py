@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from figure_cases import made_up
+from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 from PIL import Image
 
@@ -36,14 +37,18 @@ PICTURES = {
     "similarity": lambda: figures.similarity(made_up(12, 12)),
     "amino_acids": lambda: figures.amino_acids(made_up()),
     "separation": lambda: figures.separation(made_up()),
-    "separation_of_many_layers": lambda: figures.separation(made_up(13, 2)),
+    "separation_of_many_layers": lambda: figures.separation(made_up(13, 2, min_arcs=900)),
     "thresholds": lambda: figures.thresholds(made_up(thresholds=(0.1, 0.3, 0.5)), "contact"),
 }
 
 
 def drawn(name: str, path: Path) -> Path:
-    """Draw a picture, small, with its caption."""
-    return figures.save(PICTURES[name](), path, caption=True, dpi=60)
+    """Draw a picture, small; one of them with its caption."""
+    return save(PICTURES[name](), path, caption=name == "heat_map")
+
+
+def save(figure: Figure, path: Path, caption: bool = True) -> Path:
+    return figures.save(figure, path, caption=caption, dpi=80)
 
 
 def same_matplotlib() -> bool:
@@ -95,13 +100,13 @@ def test_the_baseline_is_small_and_complete():
 def test_a_changed_picture_is_noticed(change, tmp_path):
     figure = PICTURES["heat_map"]()
     change(figure)
-    path = figures.save(figure, tmp_path / "heat_map.png", caption=True, dpi=60)
+    path = save(figure, tmp_path / "heat_map.png")
     assert "RMS Value" in difference("heat_map", path)
 
 
 def test_other_numbers_are_noticed(tmp_path):
     figure = figures.heat_map(made_up(), "secondary_structure", "helix")
-    path = figures.save(figure, tmp_path / "heat_map.png", caption=True, dpi=60)
+    path = save(figure, tmp_path / "heat_map.png")
     assert difference("heat_map", path) is not None
 
 
