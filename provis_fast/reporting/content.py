@@ -106,7 +106,6 @@ class ReportContent:
 def gather(
     result: HeadStatistics,
     *,
-    place: Path | None,
     page: Path,
     per_protein: str | PathLike[str] | None,
     clusters: str | PathLike[str] | None,
@@ -118,8 +117,6 @@ def gather(
     Parameters
     ----------
     result : HeadStatistics
-    place : Path or None
-        Folder of the result.
     page : Path
         Where the report will stand: links are relative to it.
     per_protein, clusters

@@ -42,7 +42,8 @@ def report(
         A second result: the report compares the two; see
         `provis_fast.reporting.comparison.write_comparison`.
     per_protein : str or path, optional
-        Tables of single proteins, needed for clusters; default: those in the result's folder.
+        Tables of single proteins, needed for clusters; default: those in the result's folder (of a
+        comparison always).
     clusters : str or path, optional
         Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
         inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
@@ -96,7 +97,6 @@ def report(
 
     content = gather(
         first,
-        place=None if isinstance(result, HeadStatistics) else Path(result),
         page=target,
         per_protein=per_protein,
         clusters=clusters,
