@@ -194,7 +194,7 @@ def gather(
         banner=_banner(a, b),
         labels=labels,
         glance=tuple(_glance(ground, rows)),
-        reason=ground.reason,
+        reason=ground.reason.replace(" x ", " × "),
         findings=tuple(found),
         cautions=tuple(_cautions(ground, table, focus)),
         sides=side_by_side(a, b, labels),
