@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from result_cases import PROPERTIES, Batch, empty_result, random_result
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 
 import provis_fast as pf
@@ -71,6 +72,23 @@ def test_every_number_equals_that_of_a_plain_loop(batch, name, k, confidence):
     if name == "scale":  # means are no proportions
         undefined = ["log_odds", "wald_low", "wilson_high", "z", "log_p_z", "log_p_z_bonferroni"]
         assert table[undefined].isna().all().all()
+
+
+def test_robust_interval_is_that_of_a_regression_with_clustered_errors(batch):
+    """A mean of arcs, by statsmodels: each arc is a row, and proteins are the clusters."""
+    table = pf.infer(result_of(batch), ["kind", "contact"], statistic="arcs", confidence=0.9)
+    for name, k, at in (("kind", 1, (0, 0, 0)), ("kind", 0, (1, 1, 2)), ("contact", 0, (0, 1, 1))):
+        eligible, classes = inference_cases.CHANNEL_OF[name]
+        n = batch.arc_counts[(slice(None), *at, eligible)]
+        y = batch.arc_counts[(slice(None), *at, classes[k])]
+        arcs = np.concatenate([np.arange(n_g) < y_g for n_g, y_g in zip(n, y, strict=True)])
+        model = OLS(arcs.astype(float), np.ones(len(arcs)))
+        groups = np.repeat(np.arange(len(n)), n)
+        fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+        low, high = fit.conf_int(0.1)[0]
+        row = row_of(table, name, k, at)
+        assert row["proportion"] == pytest.approx(fit.params[0], rel=1e-12)
+        assert (row["low"], row["high"]) == pytest.approx((low, high), rel=1e-10)
 
 
 def test_intervals_of_proportions_stay_within_0_and_1():

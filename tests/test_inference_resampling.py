@@ -102,10 +102,12 @@ def test_percentiles_pass_over_replicates_without_arcs(monkeypatch):
 
 
 def test_null_that_does_not_vary():
-    observed = np.array([[[0.5, 0.2, np.nan]]])
-    replicates = np.full((9, 1, 1, 3), 0.2)
+    observed = np.array([[[0.5, 0.2, np.nan, 0.3]]])
+    replicates = np.full((9, 1, 1, 4), 0.2)
+    replicates[..., 3] = np.nan
     null = resampling.against_null(observed, replicates)
-    assert np.array_equal(null.mean, [[[0.2, 0.2, np.nan]]], equal_nan=True)
-    assert np.array_equal(null.sd, [[[0.0, 0.0, np.nan]]], equal_nan=True)
+    assert np.array_equal(null.mean, [[[0.2, 0.2, np.nan, np.nan]]], equal_nan=True)
+    assert np.array_equal(null.sd, [[[0.0, 0.0, np.nan, np.nan]]], equal_nan=True)
     assert np.isnan(null.z).all()
-    assert np.exp(null.log_p) == pytest.approx(np.array([[[0.1, 1.0, np.nan]]]), nan_ok=True)
+    wanted = np.array([[[0.1, 1.0, np.nan, np.nan]]])
+    assert np.exp(null.log_p) == pytest.approx(wanted, nan_ok=True)

@@ -369,11 +369,13 @@ def _correct(part: Numbers) -> None:
 def _correct_together(parts: list[Numbers]) -> None:
     """Correct the tests of all blocks as one family."""
     for source, target, correct in _CORRECTIONS:
-        pieces = [part[source].reshape(-1) for part in parts]
-        corrected = correct(np.concatenate([np.empty(0), *pieces]))
-        edges = np.cumsum([len(piece) for piece in pieces])[:-1] if pieces else []
-        for part, piece in zip(parts, np.split(corrected, edges), strict=bool(parts)):
-            part[target] = piece.reshape(part[source].shape)
+        corrected = correct(
+            np.concatenate([np.empty(0), *(part[source].ravel() for part in parts)])
+        )
+        end = 0
+        for part in parts:
+            begin, end = end, end + part[source].size
+            part[target] = corrected[begin:end].reshape(part[source].shape)
 
 
 _CORRECTIONS = (

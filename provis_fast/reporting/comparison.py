@@ -14,7 +14,13 @@ from provis_fast import __version__
 from provis_fast.inference.comparison import compare
 from provis_fast.inference.comparison_ground import Ground, Part, common_ground
 from provis_fast.per_protein import folders
-from provis_fast.reporting import comparison_figures, comparison_findings, provenance, wording
+from provis_fast.reporting import (
+    comparison_figures,
+    comparison_findings,
+    comparison_profiles,
+    provenance,
+    wording,
+)
 from provis_fast.reporting.citation import BIBTEX, CITATIONS
 from provis_fast.reporting.comparison_sections import Section, class_table, side_by_side
 from provis_fast.reporting.comparison_table import difference_table
@@ -189,7 +195,7 @@ def gather(
         banner=_banner(a, b),
         labels=labels,
         glance=tuple(_glance(ground, rows)),
-        reason=ground.reason,
+        reason=ground.reason.replace(" x ", " × "),
         findings=tuple(found),
         cautions=tuple(_cautions(ground, table, focus)),
         sides=side_by_side(a, b, labels),
@@ -354,13 +360,13 @@ def _figures(
         ]
     else:
         sides = tuple(
-            comparison_figures.model_heads(result, spec, focus, ground.min_arcs, label)
+            comparison_profiles.model_heads(result, spec, focus, ground.min_arcs, label)
             for result, label in zip(results, labels, strict=True)
         )
         if any(np.isnan(side.proportion).all() for side in sides):
             return ()
-        chosen = comparison_figures.classes_with_most_excess(spec, rows)
-        made = [comparison_figures.profiles(spec, sides, chosen, focus.statistic)]
+        chosen = comparison_profiles.classes_with_most_excess(spec, rows)
+        made = [comparison_profiles.profiles(spec, sides, chosen, focus.statistic)]
     embedded = []
     for figure in made:
         text = caption(figure)

@@ -12,11 +12,13 @@ from provis_fast.inference.comparison_models import SUMMARIES
 from provis_fast.reporting import wording
 from provis_fast.reporting.comparison_findings import points
 from provis_fast.reporting.embedding import EmbeddedTable, make_table
-from provis_fast.reporting.head_table import MAX_ROWS, STEP
+from provis_fast.reporting.head_table import STEP
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Rows that a page holds at most: some 8 MB.
+MAX_ROWS = 70_000
 _TEXTS = ("property", "class", "statistic", "summary", "covariance", "best_a", "best_b")
 _EXACT = ("eligible_a", "eligible_b", "units_a", "units_b", "units_shared", "threshold")
 #: Summaries that are shares of something, and those that are means of a property's values.
@@ -71,7 +73,7 @@ def difference_table(
         if any(spec["group"] == key for spec in specs)
     ]  # fmt: skip
     shown = [spec for spec in specs if spec["group"] == ""]
-    first = kept if not matched else kept.sort_values(sort[0], ascending=not sort[1], kind="stable")
+    first = kept.sort_values(sort[0], ascending=not sort[1], kind="stable")
     rows = [
         [_cell(spec, row, bool(flag)) for spec in shown]
         for (_, row), flag in zip(

@@ -22,6 +22,7 @@ def report(
     out: str | PathLike[str] | None = None,
     *,
     other: HeadStatistics | str | PathLike[str] | None = None,
+    matched: bool | None = None,
     per_protein: str | PathLike[str] | None = None,
     clusters: str | PathLike[str] | None = None,
     views: Iterable[str | PathLike[str]] = (),
@@ -41,6 +42,8 @@ def report(
     other : HeadStatistics, str or path, optional
         A second result: the report compares the two; see
         `provis_fast.reporting.comparison.write_comparison`.
+    matched : bool, optional
+        With `other`: whether a head of one is that of the other; see `provis_fast.compare`.
     per_protein : str or path, optional
         Tables of single proteins, needed for clusters; default: those in the result's folder (of a
         comparison always).
@@ -86,6 +89,7 @@ def report(
             target,
             places=places,
             clusters=clusters,
+            matched=matched,
             confidence=confidence,
             allow_partial=allow_partial,
         )
