@@ -202,7 +202,7 @@ def test_antisymmetric(checkpoints):
 def test_a_result_and_itself(checkpoints):
     result, folder = checkpoints["first"]
     table = pf.compare(result, result)
-    assert set(table["covariance"]) == {"ignored"} and "1.41" in table.attrs["notes"][0]
+    assert set(table["covariance"]) == {"ignored"} and "conservative" in table.attrs["notes"][0]
     defined = table[table["difference"].notna()]
     assert len(defined) > 20 and (defined["difference"] == 0).all()
     tested = defined[defined["low"].notna()]

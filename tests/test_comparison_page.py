@@ -118,7 +118,7 @@ def test_models_are_summarised(pages, folders):
     a, b = (pf.load_result(folders / name) for name in ("first", "other"))
     table = pf.compare(a, b, "site").set_index("summary")
     text = " ".join(_Text(pages["models"].read_text()).text.split())
-    assert "3 layers x 4 heads and 5 layers x 3 heads: their heads do not correspond" in text
+    assert "3 layers × 4 heads and 5 layers × 3 heads: their heads do not correspond" in text
     best = table.loc["max_proportion"]
     for side in "ab":
         head = f"{best[f'layer_{side}'] + 1:.0f}-{best[f'head_{side}'] + 1:.0f}"
@@ -301,6 +301,14 @@ def test_what_cannot_be_compared_is_told_on_the_command_line(folders, tmp_path, 
         main(["report", str(folders / "first"), str(tmp_path / "colour"), "--out", str(out)]) == 2
     )
     assert "no property in common" in capsys.readouterr().err and not out.exists()
+
+
+def test_models_of_one_shape_can_be_kept_apart(folders, tmp_path):
+    """Two models that were trained independently: heads of one number have nothing in common."""
+    arguments = ["report", str(folders / "first"), str(folders / "second"), "--unmatched"]
+    assert main([*arguments, "--out", str(tmp_path / "page.html")]) == 0
+    text = _Text((tmp_path / "page.html").read_text()).text
+    assert "Heads are not matched, as was asked for." in text and "centre of gravity" in text
 
 
 def test_heads_with_too_few_arcs_leave_a_page(tmp_path):

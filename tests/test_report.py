@@ -18,7 +18,7 @@ from provis_fast import storage
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.record_log import NOTED, Remark
-from provis_fast.reporting import citation
+from provis_fast.reporting import citation, content
 from provis_fast.reporting.embedding import script_json
 
 SPECS = (
@@ -74,6 +74,12 @@ def test_a_report_stands_in_the_folder_of_its_result(saved):
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             assert re.match(r"#|data:", attributes.get(name) or "#"), (tag, attributes)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For tests of what stands where: figures take most of the time."""
+    monkeypatch.setattr(content, "draw_all", lambda *of: ((), {}))
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +147,12 @@ def test_json_in_a_script_cannot_end_it():
     assert not set("<>&\u2028") & set(made)
 
 
-def test_titles_of_models_and_files_that_are_no_text(tmp_path):
+def test_titles_of_models_and_files_that_are_no_text(tmp_path, no_figures):
     result = drawn_result([CONTACT], model={"name": "/models/esm\udc80"})
     assert "esm" in pf.report(result, tmp_path / "page.html").read_bytes().decode()
 
 
-def test_partial_results_need_to_be_allowed_and_say_so(tmp_path):
+def test_partial_results_need_to_be_allowed_and_say_so(tmp_path, no_figures):
     result = drawn_result(SPECS)
     result.complete = False
     result.save(tmp_path / "out.partial")
@@ -177,7 +183,7 @@ def test_there_must_be_a_result_with_proteins(tmp_path):
         pf.report(tmp_path / "out")
 
 
-def test_a_file_that_is_no_report_is_left_alone(saved, tmp_path):
+def test_a_file_that_is_no_report_is_left_alone(saved, tmp_path, no_figures):
     (tmp_path / "thesis.html").write_text("<html>mine")
     with pytest.raises(ResultError, match=r"no report.*--overwrite"):
         pf.report(saved, tmp_path / "thesis.html")
@@ -204,7 +210,7 @@ def test_a_result_in_memory_needs_a_place(tmp_path):
         pf.report(drawn_result(SPECS), "")
 
 
-def test_a_replaced_result_does_not_keep_its_report(tmp_path):
+def test_a_replaced_result_does_not_keep_its_report(tmp_path, no_figures):
     result = drawn_result(SPECS)
     folder = tmp_path / "out"
     result.save(folder)
@@ -225,7 +231,7 @@ def test_a_replaced_result_does_not_keep_its_report(tmp_path):
     assert storage.load(folder).equals(result)
 
 
-def test_views_are_linked_to_relative_to_the_report(saved, tmp_path):
+def test_views_are_linked_to_relative_to_the_report(saved, tmp_path, no_figures):
     (tmp_path / "views").mkdir()
     view = tmp_path / "views" / "a #1 %.html"
     view.write_text("<html><title>7CFN &amp; <b></title>")
@@ -246,7 +252,7 @@ def test_the_command_of_a_view_names_the_best_head_of_contacts(saved, page):
     assert f"--layer {best['layer'] + 1} --head {best['head'] + 1} --threshold 0.3" in command
 
 
-def test_records_left_out_are_listed_up_to_a_thousand(tmp_path):
+def test_records_left_out_are_listed_up_to_a_thousand(tmp_path, no_figures):
     result = drawn_result([CONTACT])
     for number in range(1200):
         status = "failed" if number >= 1100 else "skipped"

@@ -15,6 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.result,
         arguments.out,
         other=arguments.other,
+        matched=False if arguments.unmatched else None,
         clusters=arguments.clusters,
         views=arguments.views,
         confidence=arguments.confidence,

@@ -28,6 +28,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="default: report.html in DIR, of a comparison comparison.html there",
     )
     report.add_argument(
+        "--unmatched",
+        action="store_true",
+        help="with DIR_B: heads do not correspond though both models have one shape, as where they "
+        "were trained independently",
+    )
+    report.add_argument(
         "--overwrite", action="store_true", help="replace FILE even if it is no earlier report"
     )
     report.add_argument(

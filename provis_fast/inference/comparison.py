@@ -30,8 +30,10 @@ difference is v_a + v_b - 2 cov. Column `covariance` says how it was dealt with:
     adds beyond the composition, which is all there is in the excess, may have either sign: positive
     where the proteins that stand out in A stand out in B as well. So intervals are conservative
     (too wide) where deviations agree, as they do for two checkpoints of a model; for a given head
-    that is not proven. At worst (deviations exactly opposed) the standard error ought to be sqrt(2)
-    times as large.
+    that is not proven. Of one model the shared proteins count the same y of n arcs in both results,
+    and r_a r_b is proportional to (y - m n)**2 - (d n / 2)**2 with m the mean and d the difference
+    of both proportions: positive in sum unless the corpora differ more than their proteins do. At
+    worst (deviations exactly opposed) the standard error ought to be sqrt(2) times as large.
 "unknown"
     As "ignored", and a result does not say which proteins it holds.
 """

@@ -17,6 +17,37 @@ _PASSED_OVER = (
     *("property ", "properties", "threshold was", "entropy", "bootstrap", "permutations"),
 )
 
+#: What `covariance` means for a reader of the intervals.
+NOTES = {
+    "none": "No protein is in both results; the variances of both estimates add.",
+    "estimated": (
+        "Differences are tested protein by protein: proteins in both results count with the "
+        "difference of what they contribute to each."
+    ),
+    "bootstrap": (
+        "Proteins are in both results. Bootstrap replicates draw them equally often in both, so "
+        "that the variance of the difference includes how both vary together; the interval of the "
+        "excess takes them for independent."
+    ),
+    "ignored": (
+        "Proteins are in both results, and how the two vary together is not known: intervals take "
+        "them for independent. That is conservative (too wide) where proteins deviate in the same "
+        "direction in both, as composition makes them do; where they deviate in opposite "
+        "directions it is not, by a factor of at most 1.41 in the standard error. Counts of single "
+        "proteins of both (--per-protein counts) give a paired test."
+    ),
+    "same_model": (
+        "Proteins are in both results. Of one model, these count the same arcs in both, so both "
+        "estimates vary in the same direction, and intervals, which take them for independent, are "
+        "conservative (too wide). Counts of single proteins of both (--per-protein counts) give "
+        "exact ones."
+    ),
+    "unknown": (
+        "A result does not say which proteins it holds. Intervals take the two for independent, "
+        "which is conservative where they share proteins that deviate in the same direction."
+    ),
+}
+
 
 class Part(NamedTuple):
     """A statistic that both results have: arcs at a threshold, or attention.
@@ -53,6 +84,8 @@ class Ground(NamedTuple):
         Whether a head of one is the same head of the other.
     reason : str
         Why, or why not; a sentence.
+    same_model : bool
+        Whether both results are known to be of one model.
     layers : tuple of int
         Layers, from 0, that both analysed; only where heads are matched, else empty.
     rows_a, rows_b : tuple of int
@@ -72,6 +105,7 @@ class Ground(NamedTuple):
 
     matched: bool
     reason: str
+    same_model: bool
     layers: tuple[int, ...]
     rows_a: tuple[int, ...]
     rows_b: tuple[int, ...]
@@ -123,6 +157,7 @@ def common_ground(
     return Ground(
         matched,
         reason,
+        _same_model(a, b),
         layers,
         tuple(a.layers.index(layer) for layer in layers),
         tuple(b.layers.index(layer) for layer in layers),
@@ -153,10 +188,14 @@ def _check_result(name: str, result: HeadStatistics, allow_partial: bool) -> Non
         raise ResultError(f"{name}: this result holds no protein; there is nothing to compare")
 
 
+def _same_model(a: HeadStatistics, b: HeadStatistics) -> bool:
+    digests = [result.model.get("digest") for result in (a, b)]
+    return digests[0] is not None and digests[0] == digests[1]
+
+
 def _match(a: HeadStatistics, b: HeadStatistics, asked: bool | None) -> tuple[bool, str]:
     shapes = [(r.n_layers, r.n_heads) for r in (a, b)]
     families = [r.model.get("family") for r in (a, b)]
-    digests = [r.model.get("digest") for r in (a, b)]
     text = " and ".join(f"{layers} layers x {heads} heads" for layers, heads in shapes)
     if asked and shapes[0] != shapes[1]:
         raise ArgumentError(
@@ -165,7 +204,7 @@ def _match(a: HeadStatistics, b: HeadStatistics, asked: bool | None) -> tuple[bo
         )
     if asked is False:
         return False, "Heads are not matched, as was asked for."
-    if digests[0] is not None and digests[0] == digests[1]:
+    if _same_model(a, b):
         return True, "Both results are of the same model, so a head of one is that of the other."
     if asked:
         return True, "Heads are matched by layer and number, as was asked for."

@@ -21,7 +21,7 @@ from provis_fast.inference.comparison_estimates import (
     read_units,
     with_floors,
 )
-from provis_fast.inference.comparison_ground import Ground, Part
+from provis_fast.inference.comparison_ground import NOTES, Ground, Part
 from provis_fast.inference.comparison_models import (
     AVERAGED,
     ENOUGH_REPLICATES,
@@ -59,31 +59,6 @@ MODEL_COLUMNS = (
 )
 #: q below which a head counts as above the background.
 SIGNIFICANT = 0.05
-
-#: What `covariance` means for a reader of the intervals.
-NOTES = {
-    "none": "No protein is in both results; the variances of both estimates add.",
-    "estimated": (
-        "Differences are tested protein by protein: proteins in both results count with the "
-        "difference of what they contribute to each."
-    ),
-    "bootstrap": (
-        "Proteins are in both results. Bootstrap replicates draw them equally often in both, so "
-        "that the variance of the difference includes how both vary together; the interval of the "
-        "excess takes them for independent."
-    ),
-    "ignored": (
-        "Proteins are in both results, and how the two vary together is not known: intervals take "
-        "them for independent. That is conservative (too wide) where proteins deviate in the same "
-        "direction in both, as composition makes them do; where they deviate in opposite "
-        "directions it is not, by a factor of at most 1.41 in the standard error. Counts of single "
-        "proteins of both (--per-protein counts) give a paired test."
-    ),
-    "unknown": (
-        "A result does not say which proteins it holds. Intervals take the two for independent, "
-        "which is conservative where they share proteins that deviate in the same direction."
-    ),
-}
 
 
 class _Block(NamedTuple):
@@ -369,7 +344,9 @@ class Comparison:
         return table
 
     def _notes(self, covariances: set[str]) -> list[str]:
-        return [*(NOTES[name] for name in NOTES if name in covariances), *self.notes]
+        same = {"ignored": "same_model"} if self.ground.same_model else {}
+        found = [NOTES[same.get(name, name)] for name in NOTES if name in covariances]
+        return [*found, *self.notes]
 
 
 def _rows(found: HeadEstimates, rows: tuple[int, ...]) -> HeadEstimates:

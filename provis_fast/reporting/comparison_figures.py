@@ -90,11 +90,9 @@ def scatter(
         axes.set_xlim(reach)
         axes.set_ylim(reach)
         ticks = style.round_ticks(low, high)
-        axes.set_xticks(ticks)
-        axes.set_yticks(ticks)
         of = unit(spec, statistic)
-        axes.set_xlabel(f"A, {plain(labels[0])} ({of})")
-        axes.set_ylabel(f"B, {plain(labels[1])} ({of})")
+        style.ruler(axes, "bottom", ticks, title=f"A, {plain(labels[0])} ({of})")
+        style.ruler(axes, "left", ticks, title=f"B, {plain(labels[1])} ({of})")
         style.open_frame(axes, "left", "bottom")
         axes.legend(
             loc="lower left",
@@ -165,9 +163,9 @@ def difference_maps(spec: PropertySpec, rows: pd.DataFrame) -> Figure:
     heads = np.unique(rows["head"].to_numpy())
     shape = (len(layers), len(heads))
     scale = 1.0 if spec.is_value else 100.0
-    columns = min(len(classes), 2)
-    cell = min(0.2, (3.6 if columns == 1 else 3.0) / len(heads), 2.6 / len(layers))
+    cell = min(0.2, 3.5 / len(heads), 2.6 / len(layers))
     width, height = max(cell * len(heads), 1.2), max(cell * len(layers), 0.5)
+    columns = 2 if len(classes) > 1 and width < 1.9 else 1
     grid = -(-len(classes) // columns)
     pitch, row_pitch, top = width + 0.55, height + 0.55, 0.6
     whole = [
@@ -193,19 +191,19 @@ def difference_maps(spec: PropertySpec, rows: pd.DataFrame) -> Figure:
             )
             log_q = rows[rows["class"] == name]["log_q"].to_numpy(np.float64).reshape(shape)
             _signs(axes, numbers, log_q, most, cell)
-            for numbered, axis in ((heads + 1, axes.xaxis), (layers + 1, axes.yaxis)):
-                room = (width if axis is axes.xaxis else height) / 0.17
-                shown = style.thinned(list(numbered), room)
-                axis.set_ticks(shown, [str(numbered[k]) for k in shown])
+            last = number + columns >= len(classes)
+            for side, numbered, length, title in (
+                ("bottom", heads + 1, width, "head" if last else ""),
+                ("left", layers + 1, height, "" if at[1] else "layer"),
+            ):
+                shown = style.thinned(list(numbered), length / 0.17)
+                style.ruler(axes, side, shown, [str(numbered[k]) for k in shown], title)
             if len(spec.classes) > 1:
                 axes.set_title(sentence(class_in_words(spec, name)), fontsize=style.TEXT, pad=3)
-            if not at[1]:
-                axes.set_ylabel("layer")
-            if number + columns >= len(classes):
-                axes.set_xlabel("head")
         bar = (0.5, top + grid * row_pitch - 0.02, min(2.0, width), 0.09)
         of = value_unit(spec) if spec.is_value else "percentage points"
-        style.scale_bar(figure, bar, -most, most, f"B − A ({of})", DIVERGING)
+        scale = style.scale_bar(figure, bar, -most, most, f"B − A ({of})")
+        scale.images[0].set_cmap(DIVERGING)
     rest = len(spec.classes) - len(classes)
     return captions.set_caption(
         figure,

@@ -67,19 +67,27 @@ def of_heads(spec: PropertySpec, rows: pd.DataFrame, confidence: float) -> Findi
     else:
         row = sure.loc[sure["difference"].abs().idxmax()]
         first = f"The largest significant difference: {_difference(spec, row, confidence)}"
+        verb = "differs" if len(sure) == 1 else "differ"
         others = [
-            f"Of {wording.count(len(tested), unit, units)} tested, {len(sure):,} differ (q < 0.05)"
+            f"Of {wording.count(len(tested), unit, units)} tested, {len(sure):,} {verb} (q < 0.05)"
             f": {n_more:,} with more in B, {n_less:,} with less."
         ]
     excess = tested[tested["excess_log_q"] < _LOG_ALPHA]
     if tested["excess_log_q"].notna().any():
-        both = sure[sure["excess_log_q"] < _LOG_ALPHA]
-        verb = "differs" if len(excess) == 1 else "differ"
-        others.append(
-            f"With every protein's own background taken off, {len(excess):,} {verb}; "
-            f"{len(both):,} of the {len(sure):,} above are among them."
-        )
+        others.append(_of_excess(sure, excess))
     return Finding(spec.name, heading, first, tuple(others), tuple(_of_background(spec, rows)))
+
+
+def _of_excess(sure: pd.DataFrame, excess: pd.DataFrame) -> str:
+    """How many differ in their excess, and how many of these in their share as well."""
+    if excess.empty:
+        return "With every protein's own background taken off, none differs."
+    verb = "differs" if len(excess) == 1 else "differ"
+    text = f"With every protein's own background taken off, {len(excess):,} {verb}"
+    if sure.empty:
+        return f"{text}."
+    both = int((sure["excess_log_q"] < _LOG_ALPHA).sum())
+    return f"{text}, {both:,} of them among those above."
 
 
 def _difference(spec: PropertySpec, row: pd.Series, confidence: float) -> str:

@@ -97,12 +97,18 @@ def profiles(
             index = spec.classes.index(name)
             y = top + number * pitch
             axes = style.place(figure, left, y, wide, height)
-            _depth_panel(axes, [side for side in sides], index, scale, spec.is_value)
-            axes.set_ylabel(unit(spec, statistic))
+            ticks = _depth_panel(axes, sides, index, scale)
+            style.ruler(axes, "left", ticks, title=unit(spec, statistic))
             if len(spec.classes) > 1:
                 axes.set_title(sentence(class_in_words(spec, name)), fontsize=style.TEXT, pad=3)
-            if number == len(classes) - 1:
-                axes.set_xlabel("relative depth (0 input, 1 output)")
+            last = number == len(classes) - 1
+            style.ruler(
+                axes,
+                "bottom",
+                [0, 0.25, 0.5, 0.75, 1],
+                ["0", "¼", "½", "¾", "1"],
+                "relative depth (0 input, 1 output)" if last else "",
+            )
             if number == 0:
                 axes.legend(
                     loc="lower left",
@@ -127,9 +133,8 @@ def profiles(
     )
 
 
-def _depth_panel(
-    axes: Axes, sides: Sequence[ModelHeads], index: int, scale: float, is_value: bool
-) -> None:
+def _depth_panel(axes: Axes, sides: Sequence[ModelHeads], index: int, scale: float) -> list[float]:
+    """Draws the panel; returns where ticks belong."""
     lows, highs = [0.0], [0.0]
     for side, which, (colour, marker, dashes) in zip(sides, "AB", style.LINES, strict=False):
         p = scale * side.proportion[..., index]
@@ -160,11 +165,10 @@ def _depth_panel(
     finite = [v for v in lows if np.isfinite(v)], [v for v in highs if np.isfinite(v)]
     low, high = min(finite[0]), max(finite[1]) or 1.0
     axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
     room = 0.08 * (high - low)
     axes.set_ylim(low - room, high + room)
-    axes.set_yticks(style.round_ticks(low, high, most=4))
     style.open_frame(axes, "left", "bottom")
+    return style.round_ticks(low, high, most=4)
 
 
 def _enrichment_panel(axes: Axes, sides: Sequence[ModelHeads], index: int, is_value: bool) -> None:
@@ -189,21 +193,21 @@ def _enrichment_panel(axes: Axes, sides: Sequence[ModelHeads], index: int, is_va
         axes.plot(number, quartiles[1], marker="_", markersize=16, color=style.INK)
     axes.axhline(0.0 if is_value else 1.0, color=style.FAINT, linewidth=0.8, zorder=0)
     axes.set_xlim(-0.6, 1.6)
-    axes.set_xticks([0, 1], ["A", "B"])
-    axes.set_ylabel("enrichment" if not is_value else "difference from background")
+    style.ruler(axes, "bottom", [0, 1], ["A", "B"])
     style.open_frame(axes, "left", "bottom")
-    if is_value or not every:
-        from matplotlib.ticker import AutoLocator
-
-        axes.yaxis.set_major_locator(AutoLocator())
+    if not every:
+        return
+    least, most = (float(f([f(e) for e in every])) for f in (min, max))
+    if is_value:
+        ticks = style.round_ticks(least, most, most=4)
+        style.ruler(axes, "left", ticks, title="difference from background")
         return
     axes.set_yscale("log", base=2)
-    low = np.floor(np.log2(min(float(e.min()) for e in every)))
-    high = np.ceil(np.log2(max(float(e.max()) for e in every)))
-    ticks = np.arange(low, high + 1, max(1, (high - low) // 5))
+    axes.yaxis.set_visible(False)
+    low, high = np.floor(np.log2(least)), np.ceil(np.log2(most))
     axes.set_ylim(2.0 ** (low - 0.2), 2.0 ** (high + 0.2))
-    axes.set_yticks(2.0**ticks, [_power(t) for t in ticks])
-    axes.minorticks_off()
+    ticks = np.arange(low, high + 1, max(1, (high - low) // 5))
+    style.ruler(axes, "left", 2.0**ticks, [_power(t) for t in ticks], "enrichment")
 
 
 def _power(exponent: float) -> str:

@@ -22,6 +22,7 @@ def report(
     out: str | PathLike[str] | None = None,
     *,
     other: HeadStatistics | str | PathLike[str] | None = None,
+    matched: bool | None = None,
     per_protein: str | PathLike[str] | None = None,
     clusters: str | PathLike[str] | None = None,
     views: Iterable[str | PathLike[str]] = (),
@@ -41,8 +42,11 @@ def report(
     other : HeadStatistics, str or path, optional
         A second result: the report compares the two; see
         `provis_fast.reporting.comparison.write_comparison`.
+    matched : bool, optional
+        With `other`: whether a head of one is that of the other; see `provis_fast.compare`.
     per_protein : str or path, optional
-        Tables of single proteins, needed for clusters; default: those in the result's folder.
+        Tables of single proteins, needed for clusters; default: those in the result's folder (of a
+        comparison always).
     clusters : str or path, optional
         Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
         inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
@@ -85,6 +89,7 @@ def report(
             target,
             places=places,
             clusters=clusters,
+            matched=matched,
             confidence=confidence,
             allow_partial=allow_partial,
         )
@@ -96,7 +101,6 @@ def report(
 
     content = gather(
         first,
-        place=None if isinstance(result, HeadStatistics) else Path(result),
         page=target,
         per_protein=per_protein,
         clusters=clusters,

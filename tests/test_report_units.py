@@ -1,4 +1,4 @@
-"""Reports with clusters of proteins as the unit."""
+"""Reports with clusters of proteins as the unit, and with replicates."""
 
 from __future__ import annotations
 
@@ -69,3 +69,16 @@ def test_clusters_of_the_input_are_the_unit_without_being_asked_for(esm, tmp_pat
     folder, _ = analysed(esm, tmp_path, CLUSTERS)
     text = pf.report(folder).read_text()
     assert "cluster-level t-test" in text and "8 proteins in 4 clusters" in text
+
+
+def test_replicates_are_told_where_there_are_some(esm, tmp_path):
+    proteins = analysis_cases.random_proteins([60] * 12)
+    result = pf.analyze(
+        esm, proteins, ["amino_acid"], 0.1, min_arcs=1, bootstrap=50, permutations=40
+    )
+    text = pf.report(result, tmp_path / "page.html").read_text()
+    row = result.infer().sort_values("enrichment").iloc[-1]
+    assert row[["bootstrap_low", "null_mean"]].notna().all()
+    assert "(50 replicates) gives head" in text and "Bootstrap: 50 replicates" in text
+    assert "shifted along each protein (40 times)" in text and "Permutations: 40" in text
+    assert "bootstrap and permutations" in text
