@@ -3,8 +3,8 @@
 
 const ARC_MARKS = {
   contact: { words: "in contact", dash: undefined, layer: 2 },
-  apart: { words: "not in contact", dash: [5, 3], layer: 1 },
-  unknown: { words: "not counted", dash: [1, 2.5], layer: 0 },
+  apart: { words: "not in contact", dash: [6, 4], layer: 1 },
+  unknown: { words: "not counted", dash: [1.5, 3], layer: 0 },
 };
 
 // The arcs that are drawn: weaker ones first, so that the strongest lie on top.
