@@ -221,11 +221,20 @@ class MolstarViewer {
   async picture(scale) {
     const helper = this.plugin?.helpers?.viewportScreenshot;
     if (!helper) throw new Error("the viewer gives no picture; take a screenshot of the page");
-    const { width, height } = this.plugin.canvas3d.webgl.gl.canvas;
-    const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
+    const { drawingBufferWidth, drawingBufferHeight } = this.plugin.canvas3d.webgl.gl;
+    const size = {
+      width: Math.round(drawingBufferWidth * scale),
+      height: Math.round(drawingBufferHeight * scale),
+    };
     helper.behaviors.values.next({
       ...helper.values, resolution: { name: "custom", params: size },
     });
+    // The whole view, not what Mol* would cut out of it.
+    helper.behaviors.cropParams.next({ auto: false, relativePadding: 0 });
+    helper.behaviors.relativeCrop.next({ x: 0, y: 0, width: 1, height: 1 });
+    if (this.software) {
+      helper.imagePass.setProps({ multiSample: { mode: "on", sampleLevel: 1, reuseOcclusion: false } });
+    }
     return (await fetch(await helper.getImageDataUri())).blob();
   }
 }

@@ -109,7 +109,7 @@ function arcText(data, arc, symmetric) {
 
 // Width of tubes: by weight; thicker in large structures, which are seen from farther away.
 function arcRadius(weight, radius) {
-  return (0.1 + 0.5 * weight) * Math.max(1, Math.sqrt(radius / 25));
+  return (0.08 + 0.4 * weight) * Math.max(1, Math.sqrt(radius / 25));
 }
 
 // Arcs between C-alphas as tubes, arrows from query to key where they are directed. All
@@ -144,7 +144,7 @@ function markerNodes(data, target, radius) {
     mvsNode("primitive", {
       kind: "ellipsoid", color: "#F0E442", center,
       major_axis: null, minor_axis: null, major_axis_endpoint: null, minor_axis_endpoint: null,
-      radius: arcRadius(2, radius), radius_extent: null, tooltip: null,
+      radius: arcRadius(3, radius), radius_extent: null, tooltip: null,
     }));
 }
 
