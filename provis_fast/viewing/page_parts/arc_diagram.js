@@ -272,7 +272,7 @@ class ArcDiagram extends Companion {
     return `${chains.join("; ") || "No chain"}.${annotated}`;
   }
 
-  #legendItems({ rows }) {
+  #legendItems({ axis, rows }) {
     const kinds = new Set(this.arcs.drawn.map(arcKind));
     const line = (style) => (surface, x, y) => surface.path(`M${x} ${y}h26`, style);
     const items = Object.entries(ARC_MARKS).filter(([kind]) => kinds.has(kind))
@@ -289,13 +289,13 @@ class ArcDiagram extends Companion {
           { stroke: "#444444", width: arcLineWidth(weight), opacity: arcOpacity(weight) })),
       });
     }
-    const blocks = [...this.axis.blocks.values()];
+    const blocks = [...axis.blocks.values()];
     if (blocks.some(({ chain }) => chain.known.some((known) => !known))) {
       items.push({
         width: 26, words: "unresolved", draw: line({ stroke: "#777777", dash: [2, 2] }),
       });
     }
-    return [...items, ...structureLegend(rows, this.axis.scale)];
+    return [...items, ...structureLegend(rows, axis.scale)];
   }
 }
 

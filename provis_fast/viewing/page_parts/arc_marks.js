@@ -3,8 +3,8 @@
 
 const ARC_MARKS = {
   contact: { words: "in contact", dash: undefined, layer: 2 },
-  apart: { words: "not in contact", dash: [5, 3], layer: 1 },
-  unknown: { words: "not counted", dash: [1, 2.5], layer: 0 },
+  apart: { words: "not in contact", dash: [6, 4], layer: 1 },
+  unknown: { words: "not counted", dash: [1.5, 3], layer: 0 },
 };
 
 // The arcs that are drawn: weaker ones first, so that the strongest lie on top.
@@ -101,14 +101,15 @@ function paintLegend(surface, items, left, top, width, size = 11) {
   let y = top;
   const line = size + 7;
   for (const item of items) {
-    const needed = item.width + 5 + textWidth(item.words, size);
+    const words = fittingWords(item.words, width - item.width - 5, size);
+    const needed = item.width + 5 + textWidth(words, size);
     if (x > left && x + needed > left + width) {
       x = left;
       y += line;
     }
     if (surface) {
       item.draw(surface, x, y + line / 2);
-      surface.text(x + item.width + 5, y + line / 2 + size * 0.35, item.words, { size });
+      surface.text(x + item.width + 5, y + line / 2 + size * 0.35, words, { size });
     }
     x += needed + 16;
   }
