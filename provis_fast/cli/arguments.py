@@ -54,7 +54,8 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     demo = commands.add_parser(
         "demo",
         help="analyse bundled structures and show what comes out",
-        description="Analyse bundled structures for amino acids, secondary structure and contacts.",
+        description="Analyse bundled structures for amino acids, secondary structure and contacts, "
+        "and write a report and a view of one of them.",
     )
     demo.add_argument("--model", default="antiberty", help="default: %(default)s")
     add_out(demo, DEMO_FOLDER)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in made.notes:
         output.tell(f"note: {note}")
     write_page(made.html(), target)
-    output.say(f"{_table(made)}\n\n{_opened(made)}\nFile: {arguments.out}", target)
+    output.say(f"{_table(made)}\n\n{opened(made)}\nFile: {arguments.out}", target)
     return OK
 
 
@@ -87,7 +87,8 @@ def _table(made: View) -> str:
     return "\n".join(lines)
 
 
-def _opened(made: View) -> str:
+def opened(made: View) -> str:
+    """What a page shows, and the head that it opens with."""
     chains = ", ".join(chain.id for chain in made.chains)
     n = sum(len(arcs.weight) for arcs in made.head_arcs)
     return (
