@@ -26,8 +26,8 @@ import torch.nn.functional as F
 
 import provis_fast as pf
 from provis_fast import ops
+from provis_fast.analysis_plan import CPU_BATCH_TOKENS
 from provis_fast.benchmark import interleaved
-from provis_fast.engine import CPU_BATCH_TOKENS
 from provis_fast.models import activations, linear
 from provis_fast.models.routing import routed
 from provis_fast.plan import PackPlanner

@@ -28,13 +28,13 @@ import numpy as np
 import random_models
 
 import provis_fast as pf
-from provis_fast.accumulate import Measures
+from provis_fast.analysis_plan import CPU_BATCH_TOKENS
 from provis_fast.analysis_run import AnalysisRun
 from provis_fast.distributed import Workers, partials
 from provis_fast.distributed.pool import Ready
 from provis_fast.distributed.processes import Processes
 from provis_fast.distributed.ray_engine import RayActors
-from provis_fast.engine import CPU_BATCH_TOKENS
+from provis_fast.measures import Measures
 from provis_fast.plan import PackPlanner
 from provis_fast.threads import thread_count
 from provis_fast.units import Shard

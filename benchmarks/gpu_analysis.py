@@ -19,8 +19,8 @@ import torch
 from gpu_timing import Setting, reason
 
 import provis_fast as pf
+from provis_fast.analysis_plan import BATCH_TOKENS
 from provis_fast.benchmark import interleaved
-from provis_fast.engine import BATCH_TOKENS
 from provis_fast.models import Model
 from provis_fast.models.routing import routed
 from provis_fast.plan import PackPlanner

@@ -13,7 +13,7 @@ import torch
 from gpu_kernels import HEADS, Inputs, Statistics, forced
 from gpu_timing import Setting, Timer
 
-from provis_fast.engine import BATCH_TOKENS
+from provis_fast.analysis_plan import BATCH_TOKENS
 from provis_fast.gpu_table import PATHS
 
 STATISTICS = ("none", "threshold", "all")

@@ -22,10 +22,10 @@ import machine
 import torch
 
 import provis_fast as pf
-from provis_fast.accumulate import Measures
+from provis_fast.analysis_plan import CPU_BATCH_TOKENS
 from provis_fast.benchmark import interleaved
 from provis_fast.checkpoint import Checkpoints
-from provis_fast.engine import CPU_BATCH_TOKENS
+from provis_fast.measures import Measures
 from provis_fast.plan import PackPlanner
 from provis_fast.worker import Worker
 

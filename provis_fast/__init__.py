@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provis_fast import errors, figures, ops, reference
     from provis_fast.engine import analyze, attach
     from provis_fast.errors import ProvisError
+    from provis_fast.inference.comparison import compare
     from provis_fast.inference.table import infer
     from provis_fast.merging import merge
     from provis_fast.models import load_model
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
         Separation,
     )
     from provis_fast.proteins import Protein, load_proteins
+    from provis_fast.reporting import report
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
+    from provis_fast.viewing import View, view
 
 __all__ = [
     "ClassPair",
@@ -48,9 +51,11 @@ __all__ = [
     "ProvisError",
     "QueryClass",
     "Separation",
+    "View",
     "__version__",
     "analyze",
     "attach",
+    "compare",
     "errors",
     "figures",
     "infer",
@@ -63,7 +68,9 @@ __all__ = [
     "prepare",
     "read_per_protein",
     "reference",
+    "report",
     "reproduce",
+    "view",
 ]
 
 __version__ = "0.1.0"
@@ -93,10 +100,14 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Contact": ("provis_fast.properties", "Contact"),
     "Separation": ("provis_fast.properties", "Separation"),
     "HeadStatistics": ("provis_fast.statistics", "HeadStatistics"),
+    "compare": ("provis_fast.inference.comparison", "compare"),
     "merge": ("provis_fast.merging", "merge"),
+    "report": ("provis_fast.reporting", "report"),
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),
+    "view": ("provis_fast.viewing", "view"),
+    "View": ("provis_fast.viewing", "View"),
     "per_protein_dataset": ("provis_fast.per_protein.reading", "per_protein_dataset"),
 }
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,110 +17,13 @@ import torch
 from torch import Tensor
 
 from provis_fast import ops
-from provis_fast.arguments import check_integer, check_thresholds, check_weighting
-from provis_fast.errors import ArgumentError
 from provis_fast.interruptions import uninterrupted
 from provis_fast.kernel_data import FLAG_NOT_FINITE, PropertyBatch
-from provis_fast.properties import Property, resolve
-from provis_fast.statistics import HeadStatistics, PropertySpec
+from provis_fast.measures import Measures
+from provis_fast.statistics import HeadStatistics
 
 if TYPE_CHECKING:
     from provis_fast.arc_lists import ArcList
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What is measured on the attention of a model.
-
-    Attributes
-    ----------
-    properties : tuple of Property
-    thresholds : tuple of float
-        Empty where `weighting` is "attention".
-    scalar_threshold : bool
-        The threshold was given as a number, not as a sequence.
-    layers : tuple of int
-        Analysed layers, from 0, ascending.
-    n_layers, n_heads : int
-        Of the model.
-    weighting : {"arcs", "attention", "both"}
-    min_arcs : int
-    entropy : bool
-    """
-
-    properties: tuple[Property, ...]
-    thresholds: tuple[float, ...]
-    scalar_threshold: bool
-    layers: tuple[int, ...]
-    n_layers: int
-    n_heads: int
-    weighting: str
-    min_arcs: int
-    entropy: bool
-
-    @classmethod
-    def checked(
-        cls,
-        properties: Any,
-        threshold: float | Sequence[float],
-        layers: Sequence[int] | None,
-        n_layers: int,
-        n_heads: int,
-        weighting: str = "arcs",
-        min_arcs: int = 100,
-        entropy: bool = False,
-    ) -> Measures:
-        """Measures from a user's arguments.
-
-        Raises
-        ------
-        ArgumentError
-            An argument that does not fit, by name.
-        """
-        check_weighting(weighting)
-        min_arcs = check_integer("min_arcs", min_arcs, 0)
-        thresholds = check_thresholds(threshold)
-        if not thresholds:
-            raise ArgumentError("threshold: expected at least one number in (0, 1], got none")
-        if len(set(thresholds)) < len(thresholds):
-            raise ArgumentError(f"threshold: expected every number once, got {thresholds}")
-        return cls(
-            resolve(properties),
-            () if weighting == "attention" else thresholds,
-            isinstance(threshold, Real),
-            _check_layers(layers, n_layers),
-            n_layers,
-            n_heads,
-            weighting,
-            min_arcs,
-            bool(entropy),
-        )
-
-    def with_properties(self, properties: tuple[Property, ...]) -> Measures:
-        """The same measures of other properties."""
-        return replace(self, properties=properties)
-
-    def empty(self, **provenance: Any) -> HeadStatistics:
-        """A result that holds these measures of no protein yet.
-
-        Parameters
-        ----------
-        **provenance
-            Further arguments of `HeadStatistics.empty`: model, inputs, compat, options, ...
-        """
-        specs = [PropertySpec(p.name, p.kind, p.classes, p.options()) for p in self.properties]
-        return HeadStatistics.empty(
-            self.layers,
-            self.n_layers,
-            self.n_heads,
-            self.thresholds or (1.0,),
-            self.scalar_threshold,
-            specs,
-            self.weighting,
-            self.min_arcs,
-            entropy=self.entropy,
-            **provenance,
-        )
 
 
 class BatchStatistics:
@@ -154,6 +55,7 @@ class BatchStatistics:
         n_tokens: int | None = None,
     ):
         self.measures, self.properties, self._threads = measures, properties, num_threads
+        self._observed = measures.channels.count  # channels; those of permutations follow
         self.arcs = arcs
         layers, heads = len(measures.layers), measures.n_heads
         channels = properties.channels
@@ -250,7 +152,7 @@ class BatchStatistics:
         return torch.nonzero(self._host[1] & FLAG_NOT_FINITE).flatten().tolist()
 
     def of_each(self, name: str) -> np.ndarray | None:
-        """What the kernels have counted, sequence by sequence, in their units.
+        """What the kernels have counted, sequence by sequence, in their units; no permutations.
 
         Parameters
         ----------
@@ -266,7 +168,9 @@ class BatchStatistics:
         if name not in found:
             return None
         array = found[name].numpy()
-        return array if name == "received" else np.moveaxis(array, 0, 1 if name == "mass" else 2)
+        if name == "received":
+            return array
+        return np.moveaxis(array[..., : self._observed], 0, 1 if name == "mass" else 2)
 
     def add_to(
         self,
@@ -274,12 +178,15 @@ class BatchStatistics:
         numerators: np.ndarray,  # int64 [S, C]
         denominators: np.ndarray,  # int64 [S, P]
         n_residues: np.ndarray,  # int64 [S]
+        digests: np.ndarray | None = None,  # uint64 [S]
         leave_out: Sequence[int] = (),
     ) -> None:
         """Add the batch to a run, wholly or, if this raises, not at all.
 
         Parameters
         ----------
+        digests : ndarray, optional
+            Of the proteins; needed with bootstrap replicates.
         leave_out : sequence of int
             Sequences that are not to be added.
         """
@@ -303,6 +210,7 @@ class BatchStatistics:
                 numerators[kept],
                 denominators[kept],
                 int(n_residues[kept].sum()),
+                None if digests is None else digests[kept],
             )
 
 
@@ -311,23 +219,3 @@ def move_properties(properties: PropertyBatch, device: torch.device) -> Property
     return PropertyBatch._make(
         x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in properties
     )
-
-
-def _check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
-    if layers is None:
-        return tuple(range(n_layers))
-    try:
-        given = [int(layer) for layer in layers]
-        same = given == list(layers)
-    except (TypeError, ValueError):
-        given, same = [], False
-    if not same or not given or len(set(given)) < len(given):
-        raise ArgumentError(
-            f"layers: expected different integers from 0 to {n_layers - 1}, got {layers!r}"
-        )
-    if min(given) < 0 or max(given) >= n_layers:
-        raise ArgumentError(
-            f"layers: expected numbers from 0 to {n_layers - 1} (the model has {n_layers} layers), "
-            f"got {layers!r}"
-        )
-    return tuple(sorted(given))

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from provis_fast import compat as compatibility
-from provis_fast.accumulate import Measures
 from provis_fast.checkpoint import Checkpoints, State
 from provis_fast.errors import ResultError
 from provis_fast.events import Checkpointed
 from provis_fast.identity import fingerprint
 from provis_fast.interruptions import uninterrupted
+from provis_fast.measures import Measures
 from provis_fast.models import Model
 from provis_fast.packs import Prepared
 from provis_fast.partials import Partial, Tables

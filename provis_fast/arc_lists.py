@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from provis_fast.accumulate import Measures
 from provis_fast.gpu_paths import candidates
+from provis_fast.measures import Measures
 
 #: Memory of one batch's list, for all layers together; a single protein may take more.
 MAX_BYTES = 256 << 20
@@ -119,7 +119,7 @@ def arc_room(measures: Measures, n_residues: np.ndarray, max_bytes: int) -> int:
 
     Examples
     --------
-    >>> from provis_fast.accumulate import Measures
+    >>> from provis_fast.measures import Measures
     >>> measures = Measures.checked((), 0.3, None, n_layers=2, n_heads=4)
     >>> arc_room(measures, np.array([10, 2]), 10**6), arc_room(measures, np.array([10, 2]), 100)
     (272, 5)

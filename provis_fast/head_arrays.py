@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.fixed128 import Int128
-from provis_fast.totals import ATTENTION_BITS, EXPECTED_BITS, VALUE_BITS, Totals
+from provis_fast.totals import (
+    ATTENTION_BITS,
+    BOOTSTRAP,
+    EXPECTED_BITS,
+    PERMUTATIONS,
+    VALUE_BITS,
+    Totals,
+)
 
 KINDS = ("key_class", "query_class", "class_pair", "key_value", "pair", "separation")
 
@@ -50,6 +57,11 @@ class PropertySpec:
         """Whether counts are sums of values."""
         return self.kind == "key_value"
 
+    @property
+    def is_shifted(self) -> bool:
+        """Whether a permutation shifts the property; separation stays what it is."""
+        return self.kind != "separation"
+
 
 def as_json(name: str, content: Any) -> Any:
     """`content` as it comes back from a JSON file, so that saving changes nothing.
@@ -83,6 +95,35 @@ class Moments(NamedTuple):
     nb: NDArray[np.float64]
     nbnb: NDArray[np.float64]
     ynb: NDArray[np.float64]
+
+
+class Replicates(NamedTuple):
+    """One property in R bootstrap replicates, or in R permutations.
+
+    What the result does not hold, as its weighting leaves it out, is None. ".." is the theta axis,
+    as in the result's own arrays.
+
+    Attributes
+    ----------
+    eligible : float64 [R, .., layers, heads]
+        Arcs on which the property is known.
+    counts : float64 [R, .., layers, heads, classes]
+        Of these, arcs in each class; of key values the sum over them.
+    background : float64 [R, classes]
+        Share of the residues (or pairs) in each class, or mean value. None of permutations, which
+        do not change it; where the background is that of another corpus, it is the same in every
+        bootstrap replicate.
+    mass_known : float64 [R, layers, heads]
+        Attention on pairs where the property is known.
+    mass_sums : float64 [R, layers, heads, classes]
+        Attention on each class (key values: weighted sum).
+    """
+
+    eligible: NDArray[np.float64] | None
+    counts: NDArray[np.float64] | None
+    background: NDArray[np.float64] | None
+    mass_known: NDArray[np.float64] | None
+    mass_sums: NDArray[np.float64] | None
 
 
 class _UnknownProperty(ArgumentError, KeyError):
@@ -125,6 +166,9 @@ class HeadArrays:
     min_arcs: int
     residues: int
     totals: Totals
+    options: dict[str, Any]
+    n_bootstrap: int
+    n_permutations: int
 
     @property
     def arcs(self) -> NDArray[np.int64]:
@@ -216,13 +260,71 @@ class HeadArrays:
 
         return self._by_property("moments", moments)
 
+    @property
+    def bootstrap(self) -> Mapping[str, Replicates]:
+        """Poisson bootstrap over proteins, R = `n_bootstrap`; see `provis_fast.resampling`."""
+        self._expect_replicates("bootstrap", self.n_bootstrap)
+
+        def replicates(p: int) -> Replicates:
+            channels = self.totals.channels
+            place = (channels.eligible[p], channels.classes[self._columns(p)])
+            return self._replicates(BOOTSTRAP, p, place, self._bootstrap_background(p))
+
+        return self._by_property("bootstrap", replicates)
+
+    @property
+    def permutations(self) -> Mapping[str, Replicates]:
+        """Labels shifted circularly within each protein, R = `n_permutations`; all properties but
+        separations."""
+        self._expect_replicates("permutations", self.n_permutations)
+
+        def replicates(p: int) -> Replicates:
+            channels = self.totals.channels
+            at = (channels.eligible[p], channels.classes[self._columns(p)])
+            eligible, classes = (np.searchsorted(channels.shifted, channel) for channel in at)
+            return self._replicates(PERMUTATIONS, p, (eligible, classes), None)
+
+        return self._by_property("permutations", replicates, shifted=True)
+
+    def _expect_replicates(self, name: str, n: int) -> None:
+        if not n:
+            raise ResultError(f"{name}: not part of this result; analyse with {name}=N (--{name})")
+
+    def _replicates(
+        self, kind: str, p: int, place: tuple[Any, Any], background: NDArray[np.float64] | None
+    ) -> Replicates:
+        """Replicates of a property whose channels (eligible, classes) are at a place."""
+        eligible, classes = place
+        arcs, mass = self.totals[f"{kind}arc_counts"], self.totals[f"{kind}mass"]
+        if arcs is not None and self.scalar_threshold:
+            arcs = arcs[:, 0]
+        return Replicates(
+            None if arcs is None else arcs[..., eligible].to_float64(),
+            None if arcs is None else arcs[..., classes].to_float64(self._value_bits(p)),
+            background,
+            None if mass is None else mass[..., eligible].to_float64(ATTENTION_BITS),
+            None if mass is None else mass[..., classes].to_float64(ATTENTION_BITS),
+        )
+
+    def _bootstrap_background(self, p: int) -> NDArray[np.float64]:
+        if "background" in self.options:  # of another corpus, which is not resampled
+            of_all = self.background[self.properties[p].name]
+            return np.tile(of_all, (self.n_bootstrap, 1))
+        numerators = self.totals[f"{BOOTSTRAP}background_num"][:, self._columns(p)]
+        denominators = self.totals[f"{BOOTSTRAP}background_den"][:, p].to_float64()
+        return _ratio(numerators.to_float64(self._value_bits(p)), denominators[:, None])
+
     def _by_property(
-        self, what: str, make: Callable[[int], Any], values: bool | None = None
+        self,
+        what: str,
+        make: Callable[[int], Any],
+        values: bool | None = None,
+        shifted: bool = False,
     ) -> _ByProperty:
         names = {
             spec.name: index
             for index, spec in enumerate(self.properties)
-            if values is None or spec.is_value == values
+            if (values is None or spec.is_value == values) and (spec.is_shifted or not shifted)
         }
         return _ByProperty(what, names, make)
 

@@ -27,6 +27,8 @@ def identity(result: HeadStatistics) -> dict[str, Any]:
         "min_arcs": result.min_arcs,
         "compat": result.compat,
         "entropy": result.totals["entropy"] is not None,
+        "bootstrap": result.n_bootstrap,
+        "permutations": result.n_permutations,
         "properties": ",".join(spec.name for spec in result.properties),
     }
     for spec in result.properties:

@@ -82,6 +82,11 @@ class Pack:
         return np.array([entry.n_residues for entry in self.entries], dtype=np.int64)
 
     @property
+    def digests(self) -> np.ndarray:
+        """Digests of the proteins, uint64 [S]."""
+        return np.array([entry.digest for entry in self.entries], dtype=np.uint64)
+
+    @property
     def background(self) -> tuple[np.ndarray, np.ndarray]:
         """Numerators int64 [S, C] and denominators int64 [S, P] of the proteins' backgrounds."""
         return (

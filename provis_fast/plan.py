@@ -26,6 +26,7 @@ from provis_fast.packs import Entry, Pack, Prepared, halves
 from provis_fast.properties.base import Property
 from provis_fast.properties.batch import build_batch, encode_protein
 from provis_fast.proteins import Protein, SetAside
+from provis_fast.resampling import circular_shifts
 from provis_fast.stages import Stages
 from provis_fast.units import NOTED, Block, Remark, Unit, blocks
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from provis_fast.models import Model
 
 logger = logging.getLogger(__name__)
+
+#: Bitmaps of one protein with all permutations.
+MAX_MAP_BYTES = 1 << 30
 
 
 class PackPlanner:
@@ -49,6 +53,10 @@ class PackPlanner:
         Keep the first `max_length` residues of each protein.
     every_pair_known : bool
         See `provis_fast.properties.encode_protein`.
+    permutations : int
+        Copies of the properties' labels to make, each shifted along the protein.
+    most_sequences : int, optional
+        Proteins of a pack.
     stages : Stages, optional
         Where the time that `prepare` takes is told.
 
@@ -66,12 +74,15 @@ class PackPlanner:
         batch_tokens: int,
         max_length: int | None = None,
         every_pair_known: bool = False,
+        permutations: int = 0,
+        most_sequences: int | None = None,
         stages: Stages | None = None,
     ):
         self.model, self.properties = model, properties
         self.stages = stages or Stages()
         self.batch_tokens, self.max_length = batch_tokens, max_length
         self.every_pair_known = every_pair_known
+        self.permutations, self.most_sequences = permutations, most_sequences
         self._warned = False
         # Relative positions have no limit; what such a config says is the length of training.
         positions = model.config.get("max_position_embeddings")
@@ -99,7 +110,8 @@ class PackPlanner:
             else:
                 usable.append((number, record))
         lengths = [self._n_residues(protein) + self._specials for _, protein in usable]
-        packs = plan_packs(lengths, self.batch_tokens if self.model.packs else 0)
+        budget = self.batch_tokens if self.model.packs else 0
+        packs = plan_packs(lengths, budget, self.most_sequences)
         return [
             Unit((block.index, 0), tuple(remarks), ()),
             *(
@@ -183,7 +195,11 @@ class PackPlanner:
             residues[ends - 1 - k] = False
         cu_seqlens = np.concatenate([[0], ends]).astype(np.int32)
         properties = build_batch(
-            self.properties, [entry.encoded for entry in entries], len(residues), residues
+            self.properties,
+            [entry.encoded for entry in entries],
+            len(residues),
+            residues,
+            permutations=self.permutations,
         )
         if self.model.device.type == "cuda":  # from pinned memory copies need not be waited for
             properties = PropertyBatch._make(
@@ -214,6 +230,8 @@ class PackPlanner:
     def _encode(self, number: int, protein: Protein) -> Entry:
         n = self._n_residues(protein)
         tokens = self.model.tokens.encode(protein.sequence[:n])
+        digest = protein_digest(protein)
+        self._check_maps(protein, len(tokens))
         encoded = encode_protein(
             self.properties,
             protein,
@@ -221,8 +239,10 @@ class PackPlanner:
             slice(self.model.tokens.n_prefix, None),
             n_residues=n,
             every_pair_known=self.every_pair_known,
+            shifts=circular_shifts(
+                np.array([digest], dtype=np.uint64), np.array([n]), self.permutations
+            )[0],
         )
-        digest = protein_digest(protein)
         return Entry(
             number,
             protein.id,
@@ -235,6 +255,17 @@ class PackPlanner:
             protein.residue_numbers,
         )
 
+    def _check_maps(self, protein: Protein, n_tokens: int) -> None:
+        """InputError where the bitmaps of all permutations would fill the memory."""
+        n_maps = self.permutations * sum(prop.kind == "pair" for prop in self.properties)
+        size = n_maps * 2 * n_tokens * (4 * -(-n_tokens // 32))
+        if size > MAX_MAP_BYTES:
+            raise InputError(
+                f"protein {protein.id!r}: expected maps of residue pairs, shifted by every "
+                f"permutation, of at most {MAX_MAP_BYTES >> 20:,} MiB, got {size >> 20:,}; ask for "
+                "fewer permutations, or cut proteins with max_length (--max-length)"
+            )
+
     def _notes(self, number: int, protein: Protein) -> Iterator[Remark]:
         n = self._n_residues(protein)
         texts = list(protein.notes)
@@ -244,8 +275,13 @@ class PackPlanner:
             yield Remark(number, protein.id, NOTED, text, protein.source, protein.line)
 
     def _counted(self, protein: Protein) -> Iterator[str]:
-        """Notes on the model that this protein is a case of."""
+        """Notes on the model, or on the options, that this protein is a case of."""
         n = self._n_residues(protein)
+        if self.permutations and n == 1:
+            yield (
+                "permutations: {n} protein(s) of a single residue, which has no other place: they "
+                "count as they were observed"
+            )
         for letter in sorted(self.model.tokens.without_token.intersection(protein.sequence[:n])):
             yield (
                 f"{self.model.name} has no token for {letter}: its unknown token stands for this "
@@ -277,7 +313,9 @@ def protein_digest(protein: Protein) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+def plan_packs(
+    lengths: Sequence[int], batch_tokens: int, most: int | None = None
+) -> list[list[int]]:
     """Share sequences out among packs.
 
     Parameters
@@ -286,6 +324,8 @@ def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         Tokens of each sequence.
     batch_tokens : int
         Budget; a sequence that exceeds it has a pack of its own.
+    most : int, optional
+        Sequences of a pack.
 
     Returns
     -------
@@ -300,7 +340,7 @@ def plan_packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     packs: list[list[int]] = []
     room = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not packs or lengths[index] > room:
+        if not packs or lengths[index] > room or len(packs[-1]) == most:
             packs.append([])
             room = batch_tokens
         packs[-1].append(index)

@@ -21,8 +21,8 @@ from provis_fast.statistics import HeadStatistics, PropertySpec
 logger = logging.getLogger(__name__)
 
 FORMAT = "provis_fast.result"
-FORMAT_VERSION = 2
-READABLE = (1, 2)
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
 LISTED = 1000
 """Records set aside, and remarks on others, that the manifest repeats from failed.tsv."""
 MANIFEST_KEYS = {
@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if version not in READABLE:
         raise ResultError(
             f"{path}: format version {version} of {FORMAT} is not known, this provis_fast reads "
-            f"versions {' and '.join(map(str, READABLE))}; use the release that wrote it: "
+            f"versions {READABLE[0]} to {READABLE[-1]}; use the release that wrote it: "
             f"{head.get('versions')}"
         )
     return head
@@ -203,6 +203,8 @@ def rebuild(head: dict[str, Any], counts: Counts, remarks: RecordLog) -> HeadSta
         model,
         head["inputs"],
         entropy=options.pop("entropy"),
+        n_bootstrap=options.pop("bootstrap", 0),  # versions 1 and 2 have none
+        n_permutations=options.pop("permutations", 0),
         options=options,
         versions={name: tuple(values) for name, values in head["versions"].items()},
         settings={name: tuple(values) for name, values in head["settings"].items()},

@@ -37,6 +37,8 @@ def manifest(result: HeadStatistics) -> dict[str, Any]:
             "scalar_threshold": result.scalar_threshold,
             "weighting": result.weighting,
             "entropy": result.totals["entropy"] is not None,
+            "bootstrap": result.n_bootstrap,
+            "permutations": result.n_permutations,
             "min_arcs": result.min_arcs,
             "compat": result.compat,
         }

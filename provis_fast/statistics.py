@@ -1,23 +1,24 @@
 """Statistics of attention heads: the result of an analysis.
 
 `HeadStatistics` holds exact integer totals (`provis_fast.totals`) together with what they are
-totals of. Its arrays are those of `provis_fast.head_arrays`. Layers and heads are 0-based here, and
+totals of. Its arrays are those of `provis_fast.head_arrays`, its notes those of
+`provis_fast.result_notes`. Layers and heads are 0-based here, and
 1-based wherever a person reads them: in files, tables and on the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from provis_fast.errors import ArgumentError
-from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, as_json
-from provis_fast.record_log import NOTED, RecordLog, Remark, View
+from provis_fast.head_arrays import HeadArrays, Moments, PropertySpec, Replicates, as_json
+from provis_fast.record_log import RecordLog
+from provis_fast.result_notes import ResultNotes, unknown_note
 from provis_fast.shards import ShardParts
 from provis_fast.totals import WEIGHTINGS, Channels, Totals
 
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["WEIGHTINGS", "HeadStatistics", "Moments", "PropertySpec"]
+__all__ = ["WEIGHTINGS", "HeadStatistics", "Moments", "PropertySpec", "Replicates", "unknown_note"]
 
 
 @dataclass(eq=False, repr=False)
-class HeadStatistics(HeadArrays):
+class HeadStatistics(HeadArrays, ResultNotes):
     """Per-head statistics of a model's attention over a set of proteins; see `empty` and `add`.
 
     Arrays have one row per analysed layer, in the order of `layers` (all layers unless restricted).
@@ -44,6 +45,9 @@ class HeadStatistics(HeadArrays):
     mass_known, mass_sums, mass_proportion : mappings by property name
     entropy : float64 [layers, heads]
     moments : mapping by property name to `Moments`
+    n_bootstrap, n_permutations : int
+        Replicates of the Poisson bootstrap over proteins, and permutations; 0 where none.
+    bootstrap, permutations : mappings by property name to `Replicates`
     layers : tuple of int
         Analysed layers, 0-based.
     n_layers, n_heads : int
@@ -109,6 +113,8 @@ class HeadStatistics(HeadArrays):
     complete: bool = True
     shard: ShardParts | None = None
     protein_digests: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    n_bootstrap: int = 0
+    n_permutations: int = 0
 
     @classmethod
     def empty(
@@ -126,6 +132,8 @@ class HeadStatistics(HeadArrays):
         inputs: Iterable[Mapping[str, Any]] = (),
         *,
         entropy: bool = False,
+        n_bootstrap: int = 0,
+        n_permutations: int = 0,
         options: Mapping[str, Any] | None = None,
         **provenance: Any,
     ) -> HeadStatistics:
@@ -140,6 +148,8 @@ class HeadStatistics(HeadArrays):
         weighting : {"arcs", "attention", "both"}
         entropy : bool
             Also keep the entropy of the rows.
+        n_bootstrap, n_permutations : int
+            Also keep so many bootstrap replicates, and permutations.
         **provenance
             `versions`, `settings`, `run`.
 
@@ -166,9 +176,13 @@ class HeadStatistics(HeadArrays):
         if scalar_threshold and len(thresholds) != 1:
             raise ArgumentError(f"thresholds: expected one, got {thresholds}")
         channels = Channels(
-            [len(spec.classes) for spec in properties], [spec.is_value for spec in properties]
+            [len(spec.classes) for spec in properties],
+            [spec.is_value for spec in properties],
+            [spec.is_shifted for spec in properties],
         )
-        shapes = Totals.shapes(channels, len(thresholds), len(layers), n_heads, weighting)
+        shapes = Totals.shapes(
+            channels, len(thresholds), len(layers), n_heads, weighting, n_bootstrap, n_permutations
+        )
         if entropy:
             shapes["entropy"] = (len(layers), n_heads)
         return cls(
@@ -185,28 +199,34 @@ class HeadStatistics(HeadArrays):
             Totals.zeros(channels, shapes),
             inputs=as_json("inputs", [dict(entry) for entry in inputs]),
             options=as_json("options", dict(options or {})),
+            n_bootstrap=n_bootstrap,
+            n_permutations=n_permutations,
             **provenance,
         )
 
     def add(
         self,
-        arc_counts: Any | None,  # int64 [S, thetas, layers, heads, K]
-        mass: Any | None,  # int64 [S, layers, heads, K]
+        arc_counts: Any | None,  # int64 [S, thetas, layers, heads, K + M K']
+        mass: Any | None,  # int64 [S, layers, heads, K + M K']
         entropy: Any | None,  # int64 [S, layers, heads]
         background_num: Any,  # int64 [S, C]
         background_den: Any,  # int64 [S, P]
         query_rows: int,
+        digests: Any | None = None,  # uint64 [S]
     ) -> None:
         """Add a batch of S proteins, exactly; nothing has changed when this raises.
 
         Parameters
         ----------
         arc_counts, mass, entropy : int64 arrays or CPU tensors
-            As the kernel accumulates them, with a layer axis; None where not asked for.
+            As the kernel accumulates them, with a layer axis; None where not asked for. Behind the
+            K channels those of M permutations, K' each (`provis_fast.totals.Channels.shifted`).
         background_num, background_den : int64 arrays
             Each protein's background: numerators of every class column, denominators by property.
         query_rows : int
             Residues of the batch.
+        digests : uint64 array, optional
+            Of the proteins, by which bootstrap replicates draw them; needed with bootstrap only.
 
         Raises
         ------
@@ -216,7 +236,7 @@ class HeadStatistics(HeadArrays):
             Totals beyond 128 bits.
         """
         self.analysed += self.totals.add_batch(
-            arc_counts, mass, entropy, background_num, background_den
+            arc_counts, mass, entropy, background_num, background_den, digests
         )
         self.residues += int(query_rows)
 
@@ -226,76 +246,12 @@ class HeadStatistics(HeadArrays):
         self.analysed += other.analysed
         self.residues += other.residues
 
-    def count(self, template: str, n: int = 1) -> None:
-        """Keep a remark that counts proteins, with "{n}" where their number stands."""
-        self.counted[template] = self.counted.get(template, 0) + n
-
-    def note(self, record: Any) -> None:
-        """Keep a remark (str, once), or a record that was set aside and why.
-
-        Parameters
-        ----------
-        record : str, Remark or object
-            The last with id, status ("skipped" or "failed"), reason, source, line.
-        """
-        if isinstance(record, str):
-            if record not in self.general_notes:
-                self.general_notes.append(record)
-            return
-        if not isinstance(record, Remark):
-            status = getattr(record, "status", None)
-            if status not in ("skipped", "failed"):
-                raise ArgumentError(f'status: expected "skipped" or "failed", got {status!r}')
-            record = Remark.of(max(self.read, self.remarks.end), record)
-        self.remarks.add(record)
-
-    @property
-    def set_aside(self) -> Sequence[dict[str, Any]]:
-        """Records that were not analysed; see the class."""
-        count = self.skipped + self.failed
-        return View(count, lambda: map(Remark.as_dict, self._of_records(True)))
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Remarks on the whole, and on single records; see the class."""
-        return View(
-            len(self.notes_on_the_whole) + self.remarks.count(NOTED),
-            lambda: chain(
-                self.notes_on_the_whole,
-                (f"{remark.id}: {remark.reason}" for remark in self._of_records(False)),
-            ),
-        )
-
-    def _of_records(self, aside: bool) -> Iterator[Remark]:
-        return (remark for remark in self.remarks if (remark.status != NOTED) == aside)
-
-    @property
-    def notes_on_the_whole(self) -> list[str]:
-        """Those of `notes` that are about no single record."""
-        counted = (text.replace("{n}", f"{n:,}") for text, n in sorted(self.counted.items()))
-        return [*self.general_notes, *counted, *map(unknown_note, self.unknown_properties)]
-
-    @property
-    def skipped(self) -> int:
-        """Records left out by a stated option or limit."""
-        return self.remarks.count("skipped")
-
-    @property
-    def failed(self) -> int:
-        """Records that could not be used."""
-        return self.remarks.count("failed")
-
     @property
     def interrupted(self) -> bool:
         """Whether an analysis that this comes from was not finished."""
         if self.shard is not None:
             return bool(self.shard.interrupted)
         return not self.complete
-
-    @property
-    def read(self) -> int:
-        """Records read: analysed + skipped + failed."""
-        return self.analysed + self.skipped + self.failed
 
     @property
     def unknown_properties(self) -> list[str]:
@@ -409,8 +365,3 @@ class HeadStatistics(HeadArrays):
         from provis_fast import tables
 
         return tables.to_html(self)
-
-
-def unknown_note(property_name: str) -> str:
-    """The note on one of `HeadStatistics.unknown_properties`."""
-    return f"{property_name}: known for no residue of any analysed protein"

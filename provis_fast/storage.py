@@ -16,6 +16,10 @@ from 1 in all of them.
     The exact totals, from which everything else can be made again. Each total of
     `provis_fast.totals.Totals` is two tensors, ``NAME.hi`` (int64) and ``NAME.lo`` (uint64); the
     number is ``hi * 2**64 + lo``. Shapes and units stand there; the manifest lists the channels.
+    Those of bootstrap replicates and permutations, ``bootstrap.NAME`` and ``permutations.NAME``,
+    have one axis more in front, as long as the manifest's options ``bootstrap`` and
+    ``permutations`` say; permutations have the channels of all properties but separations, without
+    the arcs.
     ``proteins`` (int64 [2]): proteins analysed, and their residues, as in the manifest.
     ``protein_digests`` (uint64, sorted): for each protein analysed the BLAKE2b digest of 8
     bytes, little endian, over id, line feed and sequence. Results that share one hold
@@ -40,8 +44,13 @@ from 1 in all of them.
     Where results of single proteins were asked for: tables of them, as Parquet data sets; see
     `provis_fast.per_protein`. The manifest names them (``per_protein``), without digests.
 
-The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of format
-version 1, which had no failed.tsv and all of it in the manifest, are read as well.
+``report.html``, ``comparison.html``, ``view.html``, ``figures/``
+    May have been added by ``provis-fast report``, ``view`` and ``figures``. They belong to the
+    result: one that takes its place does not keep them.
+
+The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of earlier
+format versions are read as well: version 2 knew neither bootstrap nor permutations, and version 1,
+besides, had no failed.tsv and all of it in the manifest.
 """
 
 from __future__ import annotations
@@ -76,6 +85,8 @@ from provis_fast.result_files import (
     parquet_bytes,
 )
 from provis_fast.statistics import HeadStatistics
+from provis_fast.written_pages import FIGURES, PAGES
+from provis_fast.written_pages import foreign as foreign_pages
 
 FILES = ("heads.csv", "heads.parquet", "counts.safetensors", "failed.tsv", "manifest.json")
 """Files of a result, the manifest last."""
@@ -98,7 +109,7 @@ def save(
     ----------
     result : HeadStatistics
     folder : str or path
-        New, empty, or holding an earlier result and nothing else.
+        New, empty, or holding an earlier result (its report, view and figures) and nothing else.
     per_protein : str, path, or iterable of them, optional
         Folders of tables of single proteins, which go with the result: as links to the same files
         where the file system has them, else as copies. Several folders are those of shards.
@@ -240,7 +251,8 @@ def _foreign(target: Path) -> list[str]:
     is_result = (target / "manifest.json").is_file()
     if is_result:
         read_manifest(target)
-    others = sorted(name for name in entries if name not in (*FILES, PER_PROTEIN))
+    known = {*FILES, PER_PROTEIN, *((*PAGES, FIGURES) if is_result else ())}
+    others = sorted(set(entries) - known) + (foreign_pages(target) if is_result else [])
     if PER_PROTEIN in entries:
         others += [f"{PER_PROTEIN}/{name}" for name in folders.foreign(target / PER_PROTEIN)]
     return others or ([] if is_result or not entries else ["files without manifest.json"])

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from provis_fast import versions
-from provis_fast.accumulate import BatchStatistics, Measures
+from provis_fast.accumulate import BatchStatistics
 from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.measures import Measures
 from provis_fast.models import packed_terms, route, routed, weights_digest
 from provis_fast.properties import Property
 from provis_fast.properties.batch import build_batch, encode_no_residues, encode_protein
@@ -86,6 +87,9 @@ def attach(
 
     Notes
     -----
+    Bootstrap replicates and permutations know proteins by id and sequence, so that only
+    `provis_fast.analyze` has them.
+
     A forward pass takes a padded batch [B, L], or one row [1, T] of sequences packed without
     padding together with transformers' ``cu_seq_lens_q``. There is no backward pass through a model
     that is listened in on: it raises.

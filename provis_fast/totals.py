@@ -1,7 +1,8 @@
 """Exact totals of a run: what the kernels count, summed over proteins in 128-bit integers.
 
 `Channels` says where each property's numbers stand in the kernels' accumulators. `Totals` adds
-batches of per-protein accumulators, and other totals. Adding is exact, whatever the order.
+batches of per-protein accumulators, and other totals. Adding is exact, whatever the order. Totals
+of bootstrap replicates and permutations (`provis_fast.resampling`) stand beside those observed.
 
 Units, as the kernels have them (see `provis_fast.ops`): arcs are whole numbers, attention is in
 2**-32, sums of key values over arcs in 2**-16 (weighted by attention: 2**-32).
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from provis_fast.errors import ArgumentError, NumericalError, ResultError
 from provis_fast.fixed128 import Int128, sum_int64, sum_products
+from provis_fast.resampling import poisson_weights
+from provis_fast.running_sums import Commit, RunningSum
 
 #: How pairs count: as arcs, by their attention, or both.
 WEIGHTINGS = ("arcs", "attention", "both")
@@ -24,6 +27,8 @@ ATTENTION_BITS = 32
 VALUE_BITS = 16
 EXPECTED_BITS = 20
 """Fraction bits of n b, the eligible arcs of a protein times its background share."""
+BOOTSTRAP, PERMUTATIONS = "bootstrap.", "permutations."
+"""What the names of the totals of replicates begin with."""
 
 
 class Channels:
@@ -38,6 +43,8 @@ class Channels:
         Classes of each property.
     is_value : sequence of bool
         Whether a property holds key values: its one class channel is a sum of values.
+    is_shifted : sequence of bool, optional
+        Whether a permutation shifts the property; default all.
 
     Attributes
     ----------
@@ -50,9 +57,18 @@ class Channels:
     owner : int64 [C]
         Property of each class column.
     is_value : bool [P]
+    is_shifted : bool [P]
+    shifted : int64 [K']
+        Channels of the properties that are shifted, in order. Permutations are counted behind the K
+        channels of an accumulator: K' channels of the first, then those of the second, and so on.
     """
 
-    def __init__(self, n_classes: Sequence[int], is_value: Sequence[bool]):
+    def __init__(
+        self,
+        n_classes: Sequence[int],
+        is_value: Sequence[bool],
+        is_shifted: Sequence[bool] | None = None,
+    ):
         sizes = np.asarray(n_classes, dtype=np.int64)
         starts = 1 + np.concatenate([[0], np.cumsum(sizes + 1)]).astype(np.int64)
         self.count = int(starts[-1])
@@ -60,6 +76,10 @@ class Channels:
         self.owner = np.repeat(np.arange(len(sizes)), sizes)
         self.classes = np.arange(len(self.owner)) + 2 + self.owner
         self.is_value = np.asarray(is_value, dtype=bool)
+        self.is_shifted = np.ones(len(sizes), dtype=bool)
+        if is_shifted is not None:
+            self.is_shifted[:] = is_shifted
+        self.shifted = 1 + np.flatnonzero(np.repeat(self.is_shifted, sizes + 1))
         self._first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def columns(self, index: int) -> slice:
@@ -89,15 +109,33 @@ class Totals:
 
     For key values y and b are sums and means of values: y and n y are in 2**-16, y**2 in 2**-32 and
     y n b in 2**-36. `n b` is rounded once per protein; all products of it are exact.
+
+    With B bootstrap replicates there are ``bootstrap.arc_counts`` [B, thetas, layers, heads, K],
+    ``bootstrap.mass``, ``bootstrap.background_num`` and ``bootstrap.background_den``: the totals
+    above, of proteins that count as often as the replicate drew them. With M permutations there are
+    ``permutations.arc_counts`` [M, thetas, layers, heads, K'] and ``permutations.mass``: the
+    channels ``Channels.shifted`` of the totals above, with shifted labels.
     """
 
     def __init__(self, channels: Channels, arrays: dict[str, Int128]):
         self.channels = channels
-        self._arrays = arrays
+        self._arrays: dict[str, Int128] = {}
+        self._replicates: dict[str, RunningSum] = {}
+        for name, array in arrays.items():
+            if name.startswith((BOOTSTRAP, PERMUTATIONS)):
+                self._replicates[name] = RunningSum(array)
+            else:
+                self._arrays[name] = array
 
     @staticmethod
     def shapes(
-        channels: Channels, n_thresholds: int, n_layers: int, n_heads: int, weighting: str
+        channels: Channels,
+        n_thresholds: int,
+        n_layers: int,
+        n_heads: int,
+        weighting: str,
+        n_bootstrap: int = 0,
+        n_permutations: int = 0,
     ) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the totals that a weighting keeps; entropy apart."""
         heads = (n_layers, n_heads)
@@ -114,6 +152,14 @@ class Totals:
                 shapes[f"moments.{name}"] = (n_thresholds, *heads, n_properties)
         if weighting != "arcs":
             shapes["mass"] = (*heads, channels.count)
+        weighed = {name: shape for name, shape in shapes.items() if not name.startswith("moments")}
+        counted = {name: shape for name, shape in weighed.items() if name in ("arc_counts", "mass")}
+        if n_bootstrap:
+            shapes |= {BOOTSTRAP + name: (n_bootstrap, *weighed[name]) for name in weighed}
+        if n_permutations:
+            n_shifted = len(channels.shifted)
+            for name, shape in counted.items():
+                shapes[PERMUTATIONS + name] = (n_permutations, *shape[:-1], n_shifted)
         return shapes
 
     @classmethod
@@ -122,50 +168,63 @@ class Totals:
         return cls(channels, {name: Int128.zeros(shape) for name, shape in shapes.items()})
 
     def __getitem__(self, name: str) -> Int128 | None:
+        if name in self._replicates:
+            return self._replicates[name].settled()
         return self._arrays.get(name)
 
     def items(self) -> Iterator[tuple[str, Int128]]:
         """Names and arrays, in the order of the names."""
-        return iter(sorted(self._arrays.items()))
+        replicates = {name: running.settled() for name, running in self._replicates.items()}
+        return iter(sorted((self._arrays | replicates).items()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"channels": self.channels, "arrays": dict(self.items())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def copy(self) -> Totals:
-        arrays = {name: array.copy() for name, array in self._arrays.items()}
-        return Totals(self.channels, arrays)
+        return Totals(self.channels, {name: array.copy() for name, array in self.items()})
 
     def equals(self, other: Totals) -> bool:
         """Whether both hold the same totals, to the last bit."""
-        mine, theirs = self._arrays, other._arrays
+        mine, theirs = dict(self.items()), dict(other.items())
         return mine.keys() == theirs.keys() and all(mine[k].equals(theirs[k]) for k in mine)
 
     def fill(self, arrays: Mapping[str, Int128]) -> None:
         """Take over arrays that were saved; ValueError where names or shapes differ."""
-        if arrays.keys() != self._arrays.keys():
-            raise ValueError(f"expected {sorted(self._arrays)}, got {sorted(arrays)}")
+        held = dict(self.items())
+        if arrays.keys() != held.keys():
+            raise ValueError(f"expected {sorted(held)}, got {sorted(arrays)}")
         for name, array in arrays.items():
-            if array.shape != self._arrays[name].shape:
-                expected = list(self._arrays[name].shape)
+            if array.shape != held[name].shape:
+                expected = list(held[name].shape)
                 raise ValueError(f"{name}: expected shape {expected}, got {list(array.shape)}")
-            self._arrays[name] = array
+        self.__init__(self.channels, dict(arrays))  # type: ignore[misc]
 
     def add_(self, other: Totals) -> None:
         """Add other totals of the same shapes; nothing has changed when this raises."""
-        if self._arrays.keys() != other._arrays.keys():
-            theirs = sorted(other._arrays)
-            raise ResultError(f"results hold different totals: {sorted(self._arrays)}, {theirs}")
-        self._add({name: other._arrays[name] for name in self._arrays})
+        mine, theirs = dict(self.items()), dict(other.items())
+        if mine.keys() != theirs.keys():
+            raise ResultError(f"results hold different totals: {sorted(mine)}, {sorted(theirs)}")
+        self._add({name: theirs[name] for name in mine})
 
     def _add(self, parts: dict[str, Int128]) -> None:
-        sums = {name: self._arrays[name] + part for name, part in parts.items()}
+        sums = {name: self[name] + part for name, part in parts.items()}
         for name, total in sums.items():
-            self._arrays[name] = total
+            if name in self._replicates:
+                self._replicates[name] = RunningSum(total)
+            else:
+                self._arrays[name] = total
 
     def add_batch(
         self,
-        arc_counts: Any | None,  # int64 [S, thetas, layers, heads, K]
-        mass: Any | None,  # int64 [S, layers, heads, K]
+        arc_counts: Any | None,  # int64 [S, thetas, layers, heads, K + M K']
+        mass: Any | None,  # int64 [S, layers, heads, K + M K']
         entropy: Any | None,  # int64 [S, layers, heads]
         background_num: Any,  # int64 [S, C]
         background_den: Any,  # int64 [S, P]
+        digests: Any | None = None,  # uint64 [S]
     ) -> int:
         """Add S proteins; nothing has changed when this raises. See `HeadStatistics.add`.
 
@@ -188,18 +247,56 @@ class Totals:
             for name, array in batch.items()
             if array is not None or name in self._arrays
         }
+        commits = self._permuted(arrays)
         parts = {name: sum_int64(array) for name, array in arrays.items()}
         if "arc_counts" in arrays:
             parts |= self._moments(
                 arrays["arc_counts"], arrays["background_num"], arrays["background_den"]
             )
+        commits += self._resampled(arrays, digests)
         self._add(parts)
+        for commit in commits:
+            commit()
         return n_proteins
+
+    def _permuted(self, arrays: dict[str, NDArray[np.int64]]) -> list[Commit]:
+        """Take the permutations' channels off the arrays, and prepare to add them."""
+        commits = []
+        for name in ("arc_counts", "mass"):
+            running = self._replicates.get(PERMUTATIONS + name)
+            if running is None:
+                continue
+            whole = arrays[name]
+            arrays[name] = np.ascontiguousarray(whole[..., : self.channels.count])
+            shifted = whole[..., self.channels.count :]
+            shifted = shifted.reshape(*shifted.shape[:-1], len(running), -1)
+            commits.append(running.total(np.moveaxis(shifted, -2, 1)))
+        return commits
+
+    def _resampled(self, arrays: dict[str, NDArray[np.int64]], digests: Any) -> list[Commit]:
+        """Prepare to add what each bootstrap replicate draws."""
+        names = [name for name in arrays if BOOTSTRAP + name in self._replicates]
+        if not names:
+            return []
+        n_proteins = len(arrays["background_den"])
+        digests = None if digests is None else np.asarray(digests)
+        if digests is None or digests.dtype != np.uint64 or digests.shape != (n_proteins,):
+            got = None if digests is None else f"{digests.dtype} {list(digests.shape)}"
+            raise ArgumentError(
+                f"digests: expected uint64 [{n_proteins}], by which the bootstrap knows the "
+                f"proteins, got {got}"
+            )
+        running = {name: self._replicates[BOOTSTRAP + name] for name in names}
+        weights = poisson_weights(digests, len(running["background_den"]))
+        return [running[name].product(weights, arrays[name]) for name in names]
 
     def _checked(self, name: str, array: ArrayLike | None, n_proteins: int) -> NDArray[np.int64]:
         if name not in self._arrays:
             raise ArgumentError(f"{name}: this result does not hold it; expected None")
         expected = (n_proteins, *self._arrays[name].shape)
+        if PERMUTATIONS + name in self._replicates:
+            n_permutations, *_, n_shifted = self._replicates[PERMUTATIONS + name].shape
+            expected = (*expected[:-1], expected[-1] + n_permutations * n_shifted)
         if array is None:
             raise ArgumentError(f"{name}: expected int64 {list(expected)}, got None")
         array = np.asarray(array)

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from provis_fast import arc_lists
-from provis_fast.accumulate import BatchStatistics, Measures, move_properties
+from provis_fast.accumulate import BatchStatistics, move_properties
 from provis_fast.arc_lists import ArcList, ArcOverflowError, arc_room
 from provis_fast.errors import ModelError
 from provis_fast.interruptions import uninterrupted
+from provis_fast.measures import Measures
 from provis_fast.memory_errors import is_out_of_memory, out_of_memory
 from provis_fast.models import Model, StopForward, activations, linear, packed_terms, routed
 from provis_fast.packs import Entry, Pack, Prepared, halves
@@ -222,7 +223,7 @@ class Worker:
             with uninterrupted(), timed as span:  # all or nothing: counted once the unit is told
                 span.count(proteins=len(pack.entries))
                 into = self.result if unit.apart is None else unit.apart
-                batch.add_to(into, *pack.background, pack.n_residues)
+                batch.add_to(into, *pack.background, pack.n_residues, pack.digests)
                 unit.digests.extend(entry.digest for entry in pack.entries)
                 unit.tokens += pack.n_tokens
                 if rows is not None:

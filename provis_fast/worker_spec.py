@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provis_fast.accumulate import Measures
 from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.measures import Measures
 from provis_fast.models import Model
 from provis_fast.models.origin import Origin
 from provis_fast.plan import PackPlanner
@@ -31,7 +31,7 @@ class WorkerSpec:
     device : str
     measures : Measures
     planning : dict
-        Options of `PackPlanner`: batch_tokens, max_length, every_pair_known.
+        Options of `PackPlanner`: batch_tokens, max_length, every_pair_known, permutations.
     threads : int, optional
     spans : int
         How many spans to keep for a trace; see `provis_fast.stages`.
@@ -81,7 +81,7 @@ class WorkerSpec:
                 ) from error
         planning = {
             name: getattr(planner, name)
-            for name in ("batch_tokens", "max_length", "every_pair_known")
+            for name in ("batch_tokens", "max_length", "every_pair_known", "permutations")
         }
         device = str(model.device)
         spans = planner.stages.room

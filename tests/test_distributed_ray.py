@@ -76,8 +76,9 @@ def test_actors_give_what_one_process_gives_and_ray_is_ended(bert, inherited, mo
     monkeypatch.setattr("provis_fast.distributed.ray_engine.RayActors", Watched)
     proteins = analysis_cases.random_proteins([20 + (7 * k) % 90 for k in range(400)])
     before = signal.getsignal(signal.SIGTERM)
-    serial = pf.analyze(bert, proteins, batch_tokens=300)
-    result = pf.analyze(bert, proteins, batch_tokens=300, engine="ray", workers=2, threads=1)
+    options = dict(batch_tokens=300, bootstrap=5, permutations=2)
+    serial = pf.analyze(bert, proteins, **options)
+    result = pf.analyze(bert, proteins, **options, engine="ray", workers=2, threads=1)
     assert result.equals(serial) and serial.arcs.sum() > 1000
     assert len(workers) == 3, "one was replaced"
     assert not ray.is_initialized()

@@ -16,10 +16,14 @@ from provis_fast import storage
 
 #: Of an unkilled run; by them the moments are spread over one.
 _SESSIONS = 7
+_REPLICATES = ["--bootstrap", "50", "--permutations", "3"]
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(10, 0), pytest.param(100, 1, marks=pytest.mark.slow)])
-def test_killed_at_random_moments(tmp_path, kills, seed):
+@pytest.mark.parametrize(
+    ("kills", "seed", "replicates"),
+    [(10, 0, []), (6, 3, _REPLICATES), pytest.param(100, 1, _REPLICATES, marks=pytest.mark.slow)],
+)
+def test_killed_at_random_moments(tmp_path, kills, seed, replicates):
     """SIGKILL, that is: nobody is asked. Half of the runs write a checkpoint after every pack, so
     that many of the moments fall into that."""
     rng = random.Random(seed)
@@ -27,7 +31,8 @@ def test_killed_at_random_moments(tmp_path, kills, seed):
     corpus = corpus_cases.write_corpus(tmp_path / "data", 600)
     out, whole, seen = tmp_path / "out", tmp_path / "whole", []
     command = ["analyze", model, corpus, "--properties", "amino_acid,contact,secondary_structure"]
-    command += ["--weighting", "both", "--batch-tokens", "200", "--threads", "1", "--out"]
+    command += [*replicates, "--weighting", "both", "--batch-tokens", "200", "--threads", "1"]
+    command += ["--out"]
     with kill_cases.Runner(tmp_path) as provis_fast:
         begun = time.monotonic()
         assert provis_fast(*command, whole) == 3
@@ -69,7 +74,7 @@ def test_shards_killed_and_merged(tmp_path):
     model = analysis_cases.save_bert(tmp_path / "bert")
     corpus = corpus_cases.write_corpus(tmp_path / "data", 300)
     command = ["analyze", model, corpus, "--batch-tokens", "200", "--threads", "1"]
-    command += ["--checkpoint-seconds", "0"]
+    command += ["--checkpoint-seconds", "0", *_REPLICATES]
     with kill_cases.Runner(tmp_path) as provis_fast:
         assert provis_fast(*command, "--out", tmp_path / "whole") == 3
         outs = [tmp_path / f"part{index}" for index in (1, 2, 3)]

@@ -23,9 +23,9 @@ from per_protein_cases import (
 
 import provis_fast as pf
 from provis_fast import arc_lists
-from provis_fast.accumulate import Measures
 from provis_fast.analysis_run import AnalysisRun
 from provis_fast.errors import ArgumentError, InputError, ResultError
+from provis_fast.measures import Measures
 from provis_fast.per_protein.collecting import Wanted
 from provis_fast.plan import PackPlanner
 from provis_fast.proteins import Protein

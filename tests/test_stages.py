@@ -275,7 +275,7 @@ def test_places_where_no_profile_can_be_written(esm, tmp_path, monkeypatch, capl
 
 
 def test_workers_tell_their_times(esm):
-    from provis_fast.accumulate import Measures
+    from provis_fast.measures import Measures
     from provis_fast.plan import PackPlanner
     from provis_fast.units import blocks
     from provis_fast.worker_spec import WorkerSpec

@@ -106,7 +106,7 @@ def test_arcs_and_attention_without_properties_have_rows(tmp_path):
 def test_manifest_accounts_for_everything(saved):
     _, folder = saved
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["format_version"] == 2 and manifest["complete"] is True
+    assert manifest["format_version"] == 3 and manifest["complete"] is True
     assert manifest["options"]["layers"] == [2, 4]
     assert manifest["channels"][:3] == ["arcs", "kind: eligible", "kind: A"]
     proteins = manifest["proteins"]
@@ -167,10 +167,10 @@ def test_digests_of_proteins_are_kept(tmp_path):
 
 def test_unknown_versions_are_refused_by_name(saved):
     _, folder = saved
-    _change(folder, format_version=3)
-    with pytest.raises(ResultError, match=r"format version 3 of provis_fast\.result is not known"):
+    _change(folder, format_version=4)
+    with pytest.raises(ResultError, match=r"format version 4 of provis_fast\.result is not known"):
         storage.load(folder)
-    with pytest.raises(ResultError, match="format version 3"):
+    with pytest.raises(ResultError, match="format version 4"):
         random_result(2).save(folder)
 
 

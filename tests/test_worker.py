@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import provis_fast as pf
-from provis_fast.accumulate import Measures
 from provis_fast.distributed import worker_loop
 from provis_fast.distributed.scheduling import Task
 from provis_fast.errors import ArgumentError, ModelError
+from provis_fast.measures import Measures
 from provis_fast.models import Model
 from provis_fast.partials import Partial
 from provis_fast.plan import PackPlanner

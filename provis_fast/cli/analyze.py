@@ -65,6 +65,8 @@ def _run(arguments: argparse.Namespace, log: JsonLog | None) -> int:
         "compat": arguments.compat,
         "background": background,
         "entropy": arguments.entropy,
+        "bootstrap": arguments.bootstrap,
+        "permutations": arguments.permutations,
         "batch_tokens": arguments.batch_tokens,
         "shard": arguments.shard,
         "devices": devices,

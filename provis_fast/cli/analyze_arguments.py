@@ -100,6 +100,21 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="with --compat: files or folders of the corpus whose background is taken (default: "
         "the analysed proteins)",
     )
+    what.add_argument(
+        "--bootstrap",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="also count N replicates of a Poisson bootstrap over proteins (default: none)",
+    )
+    what.add_argument(
+        "--permutations",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="also count N permutations, in which labels are shifted along each protein (default: "
+        "none)",
+    )
     add_contact(analyze.add_argument_group("contacts"))
     reading = analyze.add_argument_group("input")
     reading.add_argument(

@@ -81,6 +81,17 @@ def distance(text: str) -> float:
     return _positive_number(text, "distance in Angstrom")
 
 
+def confidence(text: str) -> float:
+    """A number between 0 and 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return number
+
+
 def seconds(text: str) -> float:
     """A positive time."""
     return _positive_number(text, "time in seconds")

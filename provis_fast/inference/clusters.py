@@ -24,6 +24,16 @@ Resources 50, 2015, sections II and VI). Intervals of proportions are cut off at
 
 For key values y is the sum and b the mean of the values, and the same formulas hold.
 
+The t-test is as good as the mean of u is normal. By simulation (benchmarks/calibration.py), at a
+nominal 5%, it rejects 4 to 6% of null data sets from 50 proteins on where a fifth of the residues
+or more are in the class (the z-test: 45 to 57%). For a rare class whose arcs come in bursts, u is
+skewed: where a twentieth of the residues are in it, 8% at 50 proteins and 6% at 200 and 1,000, with
+the correlation that heads show for amino acids; 11, 8 and 6% with that for binding sites. Nearly
+all of these say "fewer than expected"; of "more than expected" the test is rather too careful.
+Robust intervals at a nominal 95% hold the true proportion of the first classes in 91 to 92% of data
+sets at 50 proteins and in 94 to 95% from 200 on (Wilson's: 33 to 42%), and for binding sites in 83,
+90 and 94% at 50, 200 and 1,000.
+
 Where fewer than two units have arcs, and where the units do not vary at all (a class that none of
 them has; two copies of one protein), there is nothing to judge by: t, p-values and intervals are
 NaN.

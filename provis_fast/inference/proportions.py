@@ -30,7 +30,7 @@ def interval(
     Parameters
     ----------
     count, eligible : float arrays
-        Arcs in the class, and arcs altogether; broadcast. NaN, or no arcs, give NaN.
+        Arcs in the class, and arcs altogether; broadcast. NaN, or no arcs at all, give NaN.
     confidence : float
         0.95, say.
     method : {"normal", "wilson"}
@@ -46,7 +46,7 @@ def interval(
         np.asarray(count, np.float64), np.asarray(eligible, np.float64)
     )
     low, high = np.full(count.shape, np.nan), np.full(count.shape, np.nan)
-    usable = (eligible > 0) & np.isfinite(count)
+    usable = (eligible > 0) & (count >= 0) & (count <= eligible)
     if usable.any():
         low[usable], high[usable] = proportion_confint(
             count[usable], eligible[usable], alpha=1 - confidence, method=method

@@ -102,7 +102,10 @@ def against_null(observed: NDArray[np.float64], replicates: NDArray[np.float64])
     number = np.count_nonzero(known, axis=0)
     usable = (number > 1) & np.isfinite(observed)
     with np.errstate(invalid="ignore", divide="ignore"):
+        least = np.where(known, replicates, np.inf).min(axis=0, initial=np.inf)
+        most = np.where(known, replicates, -np.inf).max(axis=0, initial=-np.inf)
         mean = np.where(known, replicates, 0.0).sum(axis=0) / np.where(usable, number, np.nan)
+        mean = np.clip(mean, least, most)  # of equal numbers rounding may make another one
         deviation = np.where(known, replicates - mean, 0.0)
         sd = np.sqrt((deviation**2).sum(axis=0) / (number - 1))
         # A replicate equal to the observed one must count: allow for the rounding of the mean.
@@ -110,4 +113,4 @@ def against_null(observed: NDArray[np.float64], replicates: NDArray[np.float64])
         extreme = np.count_nonzero(known & (np.abs(deviation) >= distance), axis=0)
         z = np.where(sd > 0, (observed - mean) / sd, np.nan)
         log_p = np.where(usable, np.log1p(extreme) - np.log1p(number), np.nan)
-    return NullInference(mean, np.where(usable, sd, np.nan), z, log_p)
+    return NullInference(np.where(usable, mean, np.nan), np.where(usable, sd, np.nan), z, log_p)

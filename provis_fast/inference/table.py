@@ -1,8 +1,47 @@
-"""The table of inference: one row per layer, head, property, class, statistic and threshold."""
+"""The table of inference: one row per layer, head, property, class, statistic and threshold.
+
+=========================  =====================================================================
+column                     what
+=========================  =====================================================================
+layer, head                counted from 0
+property, class,           as in `HeadStatistics.to_pandas`, which has the same rows in the same
+statistic, threshold,      order
+eligible, count,
+proportion, background
+enrichment                 proportion / background; for key values proportion - background, a
+                           difference of means
+log_odds                   log of (p / (1 - p)) / (b / (1 - b)), p the proportion and b the
+                           background; -inf and inf where p is 0 or 1
+wald_low, wald_high        intervals of the proportion with every arc as an observation of its
+wilson_low, wilson_high    own: as in the paper, and Wilson's (`proportions`)
+z, log_p_z                 of the two-proportion z-test against the background, as in the paper;
+                           z > 0 for more than there
+log_p_z_bonferroni         corrected for the tests of the family
+units                      proteins, or clusters of them, that have eligible arcs
+expected                   proportion to expect from the units' own backgrounds, sum n b / sum n
+excess                     sum (y - n b) / sum n
+excess_low, excess_high    its interval, the one that belongs to `t`
+low, high                  cluster-robust interval of the proportion (`clusters`)
+t, log_p                   of the t-test over units of y - n b, units - 1 degrees of freedom
+log_p_bonferroni, log_q    corrected for the tests of the family: Bonferroni, and
+                           Benjamini & Hochberg's q-value
+bootstrap_low,             percentile interval of the proportion, where the result has bootstrap
+bootstrap_high             replicates (`resampling`)
+null_mean, null_sd,        of the permutation null, where the result has one
+null_z, log_p_null
+=========================  =====================================================================
+
+All tests are two-sided, all logarithms natural. NaN stands where a number is undefined or not part
+of the result: for heads with fewer eligible arcs than `HeadStatistics.min_arcs`
+(``compat="provis"``: with no more than these, as the original chose the heads that it tested),
+where the background is not known or does not vary, with fewer than two units. Key values have no
+log_odds, Wald and Wilson intervals and z. Of mass there are no sums over proteins: it has a
+proportion, background and enrichment, and what comes from replicates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +51,11 @@ from numpy.typing import NDArray
 from provis_fast import tables
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.inference import multiplicity, proportions, resampling
+from provis_fast.inference.assignment import Clusters
 from provis_fast.inference.clusters import UnitInference, infer_units
 from provis_fast.inference.log_probabilities import log_p_normal
 from provis_fast.inference.unit_sums import UnitSums
+from provis_fast.inference.units import ClusterSums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +104,11 @@ _NUMBERS = COLUMNS[6:]
 UNITS = ("protein", "cluster")
 FAMILIES = ("class", "all")
 
+_PROVIS = (
+    'compat="provis": residues without a label count as negative among the arcs and are left out '
+    "of the background, so that the excess over it is too low where labels are missing"
+)
+
 Numbers = dict[str, NDArray[np.float64]]
 
 
@@ -73,7 +119,7 @@ def infer(
     statistic: str | None = None,
     threshold: float | None = None,
     unit: str = "protein",
-    clusters: Mapping[str, Any] | str | PathLike[str] | None = None,
+    clusters: Clusters = None,
     per_protein: str | PathLike[str] | None = None,
     confidence: float = 0.95,
     family: str = "class",
@@ -91,8 +137,12 @@ def infer(
         Only arcs at this one of `result.thresholds`; mass, which has none, is left out then.
     unit : {"protein", "cluster"}
         What counts as one independent observation in the columns from `units` to `log_q`.
-    clusters, per_protein
-        With unit="cluster"; see `provis_fast.inference.units.cluster_sums`.
+    clusters : mapping, str or path, optional
+        With unit="cluster": protein id to cluster, or the path of a table as MMseqs2 writes it (two
+        columns, representative and member); None for the column ``cluster`` of the input. See
+        `provis_fast.inference.assignment.assign`.
+    per_protein : str or path, optional
+        With unit="cluster": folder of this result, analysed with the counts of single proteins.
     confidence : float
         Of all intervals, between 0 and 1.
     family : {"class", "all"}
@@ -102,7 +152,8 @@ def infer(
     Returns
     -------
     DataFrame
-        Rows in the order of `HeadStatistics.to_pandas`; layer and head from 0.
+        Columns `COLUMNS`, explained above; rows in the order of `HeadStatistics.to_pandas`. Its
+        `attrs` tell unit, family, confidence, and "notes" (list of str) on clusters and the like.
 
     Raises
     ------
@@ -110,12 +161,21 @@ def infer(
         A property or threshold that the result does not have; another statistic, unit or family; a
         confidence outside (0, 1).
     ResultError
-        A statistic that is not part of the result.
+        A statistic that is not part of the result; no tables of its single proteins.
+    InputError
+        A file of clusters that cannot be used.
     """
     import pandas as pd
 
-    _check(result, statistic, threshold, unit, clusters, per_protein, confidence, family)
+    _check(result, statistic, threshold, unit, clusters, confidence, family)
     chosen = _chosen(result, properties)
+    notes: list[str] = []
+    if result.compat == "provis" and result.weighting != "attention":
+        notes.append(_PROVIS)
+    clustered = None
+    if unit == "cluster":
+        clustered = ClusterSums(result, per_protein, clusters)
+        notes += clustered.notes
     parts: list[Numbers] = []
     where: list[dict[str, Any]] = []
     for block in tables.blocks(result):
@@ -124,7 +184,7 @@ def infer(
         if threshold is not None and block.threshold != threshold:
             continue
         where.append(tables.columns(result, block, base=0))
-        parts.append(_numbers(result, block, confidence))
+        parts.append(_numbers(result, block, confidence, clustered))
     if family == "class":
         for part in parts:
             _correct(part)
@@ -140,10 +200,19 @@ def infer(
             columns[name] = np.concatenate(pieces) if pieces else []
     table = pd.DataFrame(columns, columns=list(COLUMNS))
     table["threshold"] = table["threshold"].astype(np.float64)
+    table.attrs |= {"unit": unit, "family": family, "confidence": confidence, "notes": notes}
     return table
 
 
-def _check(result, statistic, threshold, unit, clusters, per_protein, confidence, family) -> None:
+def _check(
+    result: HeadStatistics,
+    statistic: str | None,
+    threshold: float | None,
+    unit: str,
+    clusters: Clusters,
+    confidence: float,
+    family: str,
+) -> None:
     for name, given, known in (
         ("statistic", statistic, (None, "arcs", "mass")),
         ("unit", unit, UNITS),
@@ -152,6 +221,13 @@ def _check(result, statistic, threshold, unit, clusters, per_protein, confidence
         if given not in known:
             expected = ", ".join(repr(each) for each in known)
             raise ArgumentError(f"{name}: expected one of {expected}, got {given!r}")
+    if unit == "cluster" and result.weighting == "attention":
+        raise ResultError(
+            "unit: clusters are of use for arcs alone; this result has none, analyse with "
+            'weighting="both"'
+        )
+    if unit == "protein" and clusters is not None:
+        raise ArgumentError('clusters: expected only with unit="cluster", got unit="protein"')
     if not 0 < confidence < 1:
         raise ArgumentError(
             f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence!r}"
@@ -161,8 +237,7 @@ def _check(result, statistic, threshold, unit, clusters, per_protein, confidence
         raise ArgumentError(f"threshold: this result has {has}; got {threshold}")
     missing = {"arcs": "attention", "mass": "arcs"}.get(statistic)
     if missing == result.weighting:
-        how = 'weighting="both"'
-        raise ResultError(f"{statistic}: not part of this result; analyse with {how}")
+        raise ResultError(f'{statistic}: not part of this result; analyse with weighting="both"')
 
 
 def _chosen(result: HeadStatistics, properties: str | Iterable[str] | None) -> set[str]:
@@ -182,7 +257,12 @@ def _full(column: Any, n_rows: int) -> NDArray[Any]:
     )
 
 
-def _numbers(result: HeadStatistics, block: tables.HeadBlock, confidence: float) -> Numbers:
+def _numbers(
+    result: HeadStatistics,
+    block: tables.HeadBlock,
+    confidence: float,
+    clustered: ClusterSums | None,
+) -> Numbers:
     """Columns of numbers of a block, each float64 [layers, heads, classes], uncorrected."""
     shape = block.count.shape
     found = {name: np.full(shape, np.nan) for name in _NUMBERS}
@@ -203,7 +283,11 @@ def _numbers(result: HeadStatistics, block: tables.HeadBlock, confidence: float)
     if block.statistic == "arcs":
         tested = _tested(result, found["eligible"])
         theta = result.thresholds.index(block.threshold)
-        units = infer_units(UnitSums.of_proteins(result, index, theta), confidence)
+        if clustered is None:
+            sums = UnitSums.of_proteins(result, index, theta)
+        else:
+            sums = clustered.of_property(index, theta)
+        units = infer_units(sums, confidence)
         for name in UnitInference._fields:
             array = getattr(units, name)
             found[name] = array if name == "units" else np.where(tested, array, np.nan)
@@ -262,7 +346,7 @@ def _replicates(
     if not getattr(result, f"n_{kind}", 0):
         return None
     of_properties = getattr(result, kind)
-    if block.property not in of_properties:
+    if block.property not in list(of_properties):  # whose names are quick, not so its arrays
         return None
     replicates = of_properties[block.property]
     if block.statistic == "mass":
@@ -285,11 +369,13 @@ def _correct(part: Numbers) -> None:
 def _correct_together(parts: list[Numbers]) -> None:
     """Correct the tests of all blocks as one family."""
     for source, target, correct in _CORRECTIONS:
-        pieces = [part[source].reshape(-1) for part in parts]
-        corrected = correct(np.concatenate([np.empty(0), *pieces]))
-        edges = np.cumsum([len(piece) for piece in pieces])[:-1] if pieces else []
-        for part, piece in zip(parts, np.split(corrected, edges), strict=bool(parts)):
-            part[target] = piece.reshape(part[source].shape)
+        corrected = correct(
+            np.concatenate([np.empty(0), *(part[source].ravel() for part in parts)])
+        )
+        end = 0
+        for part in parts:
+            begin, end = end, end + part[source].size
+            part[target] = corrected[begin:end].reshape(part[source].shape)
 
 
 _CORRECTIONS = (

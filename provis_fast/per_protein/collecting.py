@@ -19,7 +19,7 @@ from provis_fast.units import WHOLE, Shard, UnitKey
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from provis_fast.accumulate import Measures
+    from provis_fast.measures import Measures
     from provis_fast.spool import Spool
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from provis_fast.per_protein.schemas import PROTEINS, schemas
-from provis_fast.totals import ATTENTION_BITS, VALUE_BITS, Channels
+from provis_fast.totals import ATTENTION_BITS, VALUE_BITS
 
 if TYPE_CHECKING:
-    from provis_fast.accumulate import BatchStatistics, Measures
+    from provis_fast.accumulate import BatchStatistics
+    from provis_fast.measures import Measures
     from provis_fast.packs import Entry, Pack
 
 
@@ -38,11 +39,7 @@ class ProteinRows:
     def __init__(self, tables: Sequence[str], measures: Measures):
         self.schemas = schemas(tables, measures)
         self._measures = measures
-        properties = measures.properties
-        self._channels = Channels(
-            [prop.n_channels for prop in properties],
-            [prop.kind == "key_value" for prop in properties],
-        )
+        self._channels = measures.channels
 
     def of(self, batch: BatchStatistics, pack: Pack, n_prefix: int) -> dict[str, pa.RecordBatch]:
         """Rows of a finished batch, protein by protein in the order of its pack.

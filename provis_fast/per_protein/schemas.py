@@ -48,7 +48,7 @@ from provis_fast import arcs
 from provis_fast.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from provis_fast.accumulate import Measures
+    from provis_fast.measures import Measures
 
 FORMAT = "provis_fast.per_protein"
 FORMAT_VERSION = 1

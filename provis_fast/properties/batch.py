@@ -25,6 +25,7 @@ from provis_fast.properties.base import (
 )
 from provis_fast.properties.pairs import PackedPairs, PairLayout
 from provis_fast.properties.separation import Separation
+from provis_fast.properties.shifted import is_shifted, with_shifted_maps, with_shifted_rows
 
 if TYPE_CHECKING:
     from provis_fast.proteins import Protein
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 class EncodedProtein(NamedTuple):
     """One protein as numbers; L residues, properties in their order.
+
+    With M permutations every row and bitmap comes M + 1 times: all as they are, then all with the
+    first shift, and so on (`provis_fast.properties.shifted`).
 
     Attributes
     ----------
@@ -62,6 +66,7 @@ def encode_protein(
     *,
     n_residues: int | None = None,
     every_pair_known: bool = False,
+    shifts: np.ndarray | None = None,
 ) -> EncodedProtein:
     """Encode one protein.
 
@@ -79,6 +84,9 @@ def encode_protein(
     every_pair_known : bool
         For ``compat="provis"``: unknown counts as negative, so that every arc is eligible. The
         background is still that of the known residues, over the full length of the protein.
+    shifts : int array [M], optional
+        By how many residues each permutation shifts what is known of residues along the chain; what
+        runs off the end comes in again at the beginning. The background stays as it is.
 
     Returns
     -------
@@ -120,7 +128,7 @@ def encode_protein(
             assert isinstance(prop, Separation)
             backgrounds.append(prop.background(n_background))
     numerators, denominators = join_backgrounds(backgrounds)
-    return EncodedProtein(
+    found = EncodedProtein(
         np.stack(labels).astype(np.int16, copy=False)
         if labels
         else np.empty((0, n), dtype=np.int16),
@@ -128,6 +136,14 @@ def encode_protein(
         tuple(pairs),
         numerators,
         denominators,
+    )
+    if shifts is None or not len(shifts):
+        return found
+    place = _tokens_of(positions, n, n_tokens)
+    return found._replace(
+        labels=with_shifted_rows(found.labels, shifts),
+        values=with_shifted_rows(found.values, shifts),
+        pairs=with_shifted_maps(found.pairs, shifts, place, n_tokens),
     )
 
 
@@ -178,6 +194,7 @@ def build_batch(
     n_tokens: int,
     residues: np.ndarray,
     device: torch.device | str = "cpu",
+    permutations: int = 0,
 ) -> PropertyBatch:
     """Lay the encoded proteins of a batch side by side.
 
@@ -191,6 +208,9 @@ def build_batch(
     residues : ndarray, int or bool
         Tokens that stand for residues, sequence by sequence: their indices, or a mask [n_tokens].
     device : torch device
+    permutations : int
+        How many shifts the proteins were encoded with. The properties of each permutation, all but
+        separations, come after those as they are.
 
     Returns
     -------
@@ -199,7 +219,8 @@ def build_batch(
     kinds, rows, classes = [], [], []
     n_rows = dict.fromkeys(("labels", "values", "pairs"), 0)
     bin_starts: tuple[int, ...] = ()
-    for prop in properties:
+    shifted = [prop for prop in properties if is_shifted(prop)]
+    for prop in (*properties, *shifted * permutations):
         kinds.append(KIND[prop.kind])
         classes.append(prop.n_channels)
         if isinstance(prop, Separation):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from provis_fast.accumulate import Measures
 from provis_fast.errors import ArgumentError
+from provis_fast.measures import Measures
 
 
 def measures(**options) -> Measures:
