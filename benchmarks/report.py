@@ -21,7 +21,8 @@ from report_cases import drawn_result, large_specs
 
 from provis_fast.inference.table import infer
 from provis_fast.reporting import report
-from provis_fast.reporting.findings import best_classes, findings, focus
+from provis_fast.reporting.findings import best_classes, findings
+from provis_fast.reporting.focus import focus
 from provis_fast.reporting.head_table import head_table
 from provis_fast.reporting.pictures import draw_all
 

@@ -11,7 +11,8 @@ from report_cases import CONTACT, drawn_result, key_class, value
 
 from provis_fast.reporting import head_table, wording
 from provis_fast.reporting.charts import _ticks, make_chart
-from provis_fast.reporting.findings import Finding, findings, focus, in_focus
+from provis_fast.reporting.findings import Finding, findings
+from provis_fast.reporting.focus import focus, in_focus
 from provis_fast.statistics import PropertySpec
 
 AMINO_ACIDS = key_class("amino_acid", *"ACDEF")

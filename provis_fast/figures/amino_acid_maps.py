@@ -163,7 +163,7 @@ def similarity(
             left = 0.42 + number * (side + gap)
             axes = style.place(figure, left, top, side, side)
             low, high = float(np.nanmin(matrix)), float(np.nanmax(matrix))
-            axes.patch.set_facecolor(style.EMPTY)
+            style.hatch(axes)
             axes.imshow(
                 np.ma.masked_invalid(matrix[np.ix_(order, order)]),
                 aspect="auto",
@@ -186,7 +186,7 @@ def similarity(
         "Left: how alike heads treat two amino acids: Pearson correlation, over the "
         f"{captions.counted(found.n_heads, 'head')} with enough {what}, of the shares of {what} on "
         "the one and on the other. Right: BLOSUM62.",
-        f"Pearson r of both = {r} over {found.n_pairs} of 190 pairs (diagonal left out, grey).",
+        f"Pearson r of both = {r} over {found.n_pairs} of 190 pairs (hatched: left out).",
         captions.source(result, statistic, threshold),
     )
 

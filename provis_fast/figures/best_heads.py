@@ -187,12 +187,13 @@ def _draw(
     amount = ("n" if numbers.statistic == "arcs" else "attention", eligible)
     right = [(end + 0.55, *favoured), (end + 1.3, *amount)]
 
-    figure = style.new_figure(end + 1.42, _TOP + n * _ROW + _BOTTOM)
     heading = f"{sentence(title)}: heads that favour {'its classes' if several else 'it'} most"
+    width = max(end + 1.42, style.room(heading, style.TITLE) + 0.16)
+    figure = style.new_figure(width, _TOP + n * _ROW + _BOTTOM)
     style.write(figure, 0.08, 0.07, heading, fontsize=style.TITLE)
     aligned = {"ha": "right", "va": "center_baseline", "fontsize": style.SMALL}
-    for where, heading, cells in [*left, *right]:
-        style.write(figure, where, _TOP - 0.1, heading, **aligned)
+    for where, name, cells in [*left, *right]:
+        style.write(figure, where, _TOP - 0.1, name, **aligned)
         for k, text in enumerate(cells):
             style.write(figure, where, _TOP + (k + 0.5) * _ROW, text, **aligned)
     axes = style.place(figure, start, _TOP, _WIDTH, n * _ROW)

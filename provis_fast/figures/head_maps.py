@@ -80,7 +80,7 @@ def heat_map(
     what = phrase(spec, spec.classes[index])
     low, high = _range(shown, spec.is_value)
     with style.styled():
-        grid = _grid(sentence(what), numbers.layers, shown)
+        grid = _grid(sentence(what), numbers.axis(what), numbers.layers, shown)
         _draw(grid.cells, shown, low, high)
         best = _largest(shown)
         base = background if spec.is_value and np.isfinite(background) else 0.0
@@ -115,7 +115,7 @@ def arcs_per_head(result: HeadStatistics, *, threshold: float | None = None) -> 
     low = 10.0 ** np.floor(np.log10(np.nanmin(shown))) if np.isfinite(shown).any() else 1.0
     high = max(float(arcs.max(initial=0)), 10.0 * low)
     with style.styled():
-        grid = _grid("Arcs per head", layers, shown)
+        grid = _grid("Arcs per head", "arcs", layers, shown)
         _draw(grid.cells, shown, low, high, LogNorm(low, high))
         _bars(grid.panel, arcs.sum(axis=1), 0.0, "arcs of the layer")
         first, last = np.log10([low, high])
@@ -150,14 +150,19 @@ def _largest(shown: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(filled), filled, np.nan)
 
 
-def _grid(title: str, layers: list[int], shown: NDArray[np.float64]) -> _Grid:
-    """Axes for a map of this shape, ticks and labels included."""
+def _grid(title: str, unit: str, layers: list[int], shown: NDArray[np.float64]) -> _Grid:
+    """Axes for a map of this shape, ticks and labels included; as wide as its texts need."""
     n_layers, n_heads = shown.shape
     cell_width = min(_CELL, _WIDEST / n_heads)
     cell_height = min(max(cell_width, 0.13), _TALLEST / n_layers)
     width, height = cell_width * n_heads, cell_height * n_layers
     bar = min(max(width, 2.2), 3.2)
-    whole = max(_LEFT + width + _GAP + _PANEL + _RIGHT, _LEFT + bar + _RIGHT, 3.4)
+    whole = max(
+        _LEFT + width + _GAP + _PANEL + _RIGHT,
+        _LEFT + style.room(unit) + 0.08,
+        style.room(title, style.TITLE) + 0.16,
+        3.4,
+    )
     below = _TOP + height + 0.47
     figure = style.new_figure(whole, below + 0.48)
     style.write(figure, 0.08, 0.07, title, fontsize=style.TITLE)

@@ -183,8 +183,10 @@ def thresholds(
     theta = np.array(list(every))
     background = float(first.background[index])
     with style.styled():
-        figure = style.new_figure(0.6 + 3.2 + 1.15, _TOP + 1.75 + 0.16 + 0.95 + 0.45)
-        style.write(figure, 0.08, 0.07, f"{sentence(what)}, by threshold", fontsize=style.TITLE)
+        title = f"{sentence(what)}, by threshold"
+        width = max(0.6 + 3.2 + 1.15, style.room(title, style.TITLE) + 0.16)
+        figure = style.new_figure(width, _TOP + 1.75 + 0.16 + 0.95 + 0.45)
+        style.write(figure, 0.08, 0.07, title, fontsize=style.TITLE)
         share = style.place(figure, 0.6, _TOP, 3.2, 1.75, rulers=False)
         number = style.place(figure, 0.6, _TOP + 1.75 + 0.16, 3.2, 0.95, rulers=False)
         for (layer, head), look in zip(chosen, _head_looks(len(chosen)), strict=True):
@@ -277,7 +279,9 @@ def _log_axis(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, numticks=6))
+    low, high = axes.get_ylim()
+    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)  # two labels at least
+    axes.yaxis.set_major_locator(LogLocator(10, subs=steps, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda number, position: f"{number:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

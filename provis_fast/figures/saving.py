@@ -84,7 +84,7 @@ def _with_caption(figure: Figure, text: str) -> Any:
     width, height = figure.get_size_inches()
     lines = _wrapped(figure, text, width - 0.16)
     line = 1.35 * style.SMALL / 72
-    below = line * len(lines) + 0.12
+    below = style.hundredths(line * len(lines) + 0.12)
     style.write(
         figure, 0.08, height + 0.02, "\n".join(lines), fontsize=style.SMALL, linespacing=1.25
     )

@@ -7,6 +7,7 @@ Everything is placed in inches: matplotlib's automatic layouts draw each figure 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 COLOUR_MAP = "viridis"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"
-BAR = "#7B8FA8"
+BAR = "#AEBBCB"
 INK, FAINT, EMPTY = "#222222", "#9A9A9A", "#EDEDED"
 #: Told apart by colour (Okabe and Ito), by marker and by dashes.
 LINES: tuple[tuple[str, str, Any], ...] = (
@@ -88,13 +89,18 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches."""
+    """An empty figure of a size in inches, rounded up to hundredths (whole pixels at 200 dpi)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(hundredths(width), hundredths(height)), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def hundredths(inches: float) -> float:
+    """Rounded up to hundredths."""
+    return math.ceil(100 * inches - 1e-6) / 100
 
 
 def place(
@@ -127,6 +133,7 @@ def ruler(
     labels: Sequence[str] | None = None,
     title: str = "",
     marks: bool = True,
+    from_start: bool = False,
 ) -> None:
     """Tick marks, their labels and a title along one side, outside of the axes.
 
@@ -141,6 +148,8 @@ def ruler(
     title : str
     marks : bool
         Draw the marks.
+    from_start : bool
+        The title of a bottom side begins at its left end; else it is centred.
     """
     from matplotlib.transforms import ScaledTranslation
 
@@ -177,6 +186,8 @@ def ruler(
         where = axes.transAxes + away(4.5 + room)
         x, y = (0.5, 0.0) if below else (0.0, 0.5)
         turned = aligned if below else {"ha": "right", "va": "center", "rotation": 90}
+        if from_start:
+            x, turned = 0.0, turned | {"ha": "left"}
         axes.text(x, y, title, transform=where, **turned)
 
 
@@ -267,8 +278,14 @@ def scale_bar(
         extent=(low, high, 0, 1),
         interpolation="nearest",
     )
-    ruler(axes, "bottom", round_ticks(low, high) if at is None else at, labels, title)
+    at = round_ticks(low, high) if at is None else at
+    ruler(axes, "bottom", at, labels, title, from_start=True)
     return axes
+
+
+def room(text: str, points: float = TEXT) -> float:
+    """Inches that a line of text takes at most, or nearly so."""
+    return 0.0085 * points * len(text)
 
 
 def round_ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -13,13 +13,13 @@ import numpy as np
 
 from provis_fast.head_arrays import PropertySpec
 from provis_fast.reporting import wording
+from provis_fast.reporting.focus import LOG_ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = 6
 _ROW, _WIDTH, _AXIS = 22, 380, 220
-_LOG_ALPHA = math.log(0.05)
 
 
 class ChartTick(NamedTuple):
@@ -90,7 +90,7 @@ def make_chart(spec: PropertySpec, ranked: pd.DataFrame, span: str) -> Chart | N
                 place(row["low"]) if known else None,
                 place(row["high"]) if known else None,
                 place(row["background"]),
-                bool(row["log_q"] < _LOG_ALPHA and row["excess"] > 0),
+                bool(row["log_q"] < LOG_ALPHA and row["excess"] > 0),
             )
         )
     base = 4 + _ROW * len(rows)

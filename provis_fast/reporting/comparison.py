@@ -31,7 +31,8 @@ from provis_fast.reporting.embedding import (
     environment,
     own_text,
 )
-from provis_fast.reporting.findings import FEW_UNITS, PAPERS_THRESHOLD, Finding
+from provis_fast.reporting.findings import FEW_UNITS, Finding
+from provis_fast.reporting.focus import PAPERS_THRESHOLD
 from provis_fast.reporting.writing import write_page
 
 if TYPE_CHECKING:

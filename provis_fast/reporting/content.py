@@ -19,17 +19,8 @@ from provis_fast.head_arrays import PropertySpec
 from provis_fast.inference.table import infer
 from provis_fast.reporting import provenance, wording
 from provis_fast.reporting.embedding import EmbeddedFigure, EmbeddedTable
-from provis_fast.reporting.findings import (
-    FEW_UNITS,
-    Finding,
-    Focus,
-    above,
-    below,
-    best_classes,
-    findings,
-    focus,
-    in_focus,
-)
+from provis_fast.reporting.findings import FEW_UNITS, Finding, best_classes, findings
+from provis_fast.reporting.focus import Focus, above, below, focus, in_focus
 from provis_fast.reporting.head_table import head_table
 from provis_fast.reporting.pictures import Drawn, draw_all
 
@@ -42,6 +33,8 @@ if TYPE_CHECKING:
 VIEW = "view.html"
 #: Classes in the table of a property; amino-acid pairs have 441.
 _CLASSES = 40
+#: Properties from which on a table of them precedes the findings.
+_MANY = 5
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 _TITLE_WITHIN = 4096
 
@@ -84,6 +77,8 @@ class ReportContent:
     banner: str | None
     glance: tuple[Pair, ...]
     findings: tuple[Finding, ...]
+    summary: tuple[tuple[str, ...], ...]
+    summary_headings: tuple[str, ...]
     focus: Focus
     cautions: tuple[str, ...]
     overview: tuple[EmbeddedFigure, ...]
@@ -145,6 +140,8 @@ def gather(
         banner=_banner(result),
         glance=_glance(result, about, table),
         findings=tuple(found),
+        summary=tuple(_summary(found)),
+        summary_headings=_summary_headings(about),
         focus=about,
         cautions=(*_cautions(result, about), *table.attrs.get("notes", ())),
         overview=overview,
@@ -283,6 +280,21 @@ def _sections(
             )
         )
     return sections
+
+
+def _summary(found: Sequence[Finding]) -> list[tuple[str, ...]]:
+    """A row for each property; none where there are few enough to be read one by one."""
+    told = [finding for finding in found if finding.cells]
+    if len(told) < _MANY:
+        return []
+    return [(finding.heading, *finding.cells) for finding in told]
+
+
+def _summary_headings(about: Focus) -> tuple[str, ...]:
+    common = ("Property", "Class", "Best head", "Share")
+    if about.statistic == "mass":
+        return (*common, "Background", "Enrichment")
+    return (*common, f"{about.percent} interval", "Background", "Enrichment", "q")
 
 
 def _class_headings(about: Focus) -> tuple[str, ...]:

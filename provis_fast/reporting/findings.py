@@ -10,58 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from provis_fast.head_arrays import PropertySpec
 from provis_fast.reporting import wording
 from provis_fast.reporting.charts import Chart, make_chart
+from provis_fast.reporting.focus import ALPHA, LOG_ALPHA, Focus, above, below, in_focus
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from provis_fast.statistics import HeadStatistics
 
-ALPHA = 0.05
-_LOG_ALPHA = math.log(ALPHA)
 #: Units below which the t-test is approximate, by its calibration (benchmarks/calibration.py).
 FEW_UNITS = 50
-#: The threshold of the paper, which the findings are about where a result has it.
-PAPERS_THRESHOLD = 0.3
 _NEXT_CLASSES = 4
-
-
-class Focus(NamedTuple):
-    """What the findings are about, of what a result holds.
-
-    Attributes
-    ----------
-    statistic : {"arcs", "mass"}
-    threshold : float or None
-    unit : {"protein", "cluster"}
-    confidence : float
-    """
-
-    statistic: str
-    threshold: float | None
-    unit: str
-    confidence: float
-
-    @property
-    def percent(self) -> str:
-        """The confidence, as "95%"."""
-        return f"{100 * self.confidence:g}%"
-
-    @property
-    def units(self) -> str:
-        """ "proteins" or "clusters of proteins"."""
-        return "proteins" if self.unit == "protein" else "clusters of proteins"
-
-    @property
-    def test(self) -> str:
-        """What the test is called."""
-        return f"{self.unit}-level t-test"
 
 
 @dataclass(frozen=True)
@@ -83,6 +48,9 @@ class Finding:
         And the class.
     chart : Chart or None
         The best heads at a glance.
+    cells : tuple of str
+        The first sentence as a row of a table: class, head, share, interval, background,
+        enrichment, q; empty where it is about no head.
     """
 
     property: str
@@ -93,24 +61,7 @@ class Finding:
     best: tuple[int, int] | None = None
     best_class: str | None = None
     chart: Chart | None = None
-
-
-def focus(result: HeadStatistics, unit: str, confidence: float) -> Focus:
-    """What to speak about: arcs at the paper's threshold, else at the first; else attention."""
-    if not result.thresholds:
-        return Focus("mass", None, unit, confidence)
-    has = PAPERS_THRESHOLD in result.thresholds
-    return Focus("arcs", PAPERS_THRESHOLD if has else result.thresholds[0], unit, confidence)
-
-
-def in_focus(table: pd.DataFrame, focus: Focus, name: str | None = None) -> pd.DataFrame:
-    """Rows of the table of inference that the findings are about; those of a property."""
-    kept = table["statistic"] == focus.statistic
-    if focus.threshold is not None:
-        kept &= table["threshold"] == focus.threshold
-    if name is not None:
-        kept &= table["property"] == name
-    return table[kept]
+    cells: tuple[str, ...] = ()
 
 
 def findings(result: HeadStatistics, table: pd.DataFrame, focus: Focus) -> list[Finding]:
@@ -134,16 +85,6 @@ def findings(result: HeadStatistics, table: pd.DataFrame, focus: Focus) -> list[
 def best_classes(found: Iterable[Finding]) -> dict[str, str]:
     """The class of each property that its first sentence is about."""
     return {one.property: one.best_class for one in found if one.best_class is not None}
-
-
-def above(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are above the background by the corrected protein-level test; bool."""
-    return (rows["log_q"] < _LOG_ALPHA) & (rows["excess"] > 0)
-
-
-def below(rows: pd.DataFrame) -> pd.Series:
-    """Which are below it; bool."""
-    return (rows["log_q"] < _LOG_ALPHA) & (rows["excess"] < 0)
 
 
 def _best(rows: pd.DataFrame) -> pd.DataFrame:
@@ -201,6 +142,7 @@ def _of_arcs(
         (int(row["layer"]), int(row["head"])),
         str(row["class"]),
         chart,
+        _cells(spec, row, True),
     )
 
 
@@ -324,6 +266,24 @@ def _resampled(
     return found
 
 
+def _cells(spec: PropertySpec, row: pd.Series, tested: bool) -> tuple[str, ...]:
+    """A head as a row of a table."""
+    gain = row["enrichment"]
+    cells = [
+        "" if len(spec.classes) == 1 else wording.class_label(spec, str(row["class"])),
+        _name(row),
+        wording.amount(row["proportion"], spec.is_value),
+        wording.amount(row["background"], spec.is_value),
+        f"{gain:+.3g}" if spec.is_value else wording.times(gain).replace(" times", "×"),
+    ]
+    if tested:
+        known = not math.isnan(row["low"])
+        ends = wording.interval(row["low"], row["high"], spec.is_value) if known else ""
+        cells.insert(3, ends)
+        cells.append("" if math.isnan(row["log_q"]) else wording.p_value(row["log_q"]))
+    return tuple(cells)
+
+
 def _few_units(row: pd.Series, focus: Focus) -> list[str]:
     if not row["units"] < FEW_UNITS:
         return []
@@ -350,8 +310,8 @@ def _unsure(spec: PropertySpec, judged: pd.DataFrame, best: pd.Series, focus: Fo
 
 def _disagreement(judged: pd.DataFrame, focus: Focus) -> list[str]:
     """Where the z-test is sure and the t-test is not, at the same correction."""
-    by_arcs = judged["log_p_z_bonferroni"] < _LOG_ALPHA
-    by_units = judged["log_p_bonferroni"] < _LOG_ALPHA
+    by_arcs = judged["log_p_z_bonferroni"] < LOG_ALPHA
+    by_units = judged["log_p_bonferroni"] < LOG_ALPHA
     only = int((by_arcs & ~by_units).sum())
     if not only:
         return []
@@ -390,4 +350,14 @@ def _of_mass(spec: PropertySpec, heading: str, rows: pd.DataFrame) -> Finding:
     others = tuple(_next_classes(spec, best)) if not spec.is_value else ()
     place = int(row["layer"]), int(row["head"])
     chart = make_chart(spec, best, "")
-    return Finding(spec.name, heading, first, others, (caution,), place, str(row["class"]), chart)
+    return Finding(
+        spec.name,
+        heading,
+        first,
+        others,
+        (caution,),
+        place,
+        str(row["class"]),
+        chart,
+        _cells(spec, row, False),
+    )

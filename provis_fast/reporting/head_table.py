@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from provis_fast.reporting import wording
 from provis_fast.reporting.embedding import EmbeddedTable, make_table
-from provis_fast.reporting.findings import Focus, in_focus
+from provis_fast.reporting.focus import Focus, in_focus
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from provis_fast.figures import Planned
-    from provis_fast.reporting.findings import Focus
+    from provis_fast.reporting.focus import Focus
     from provis_fast.statistics import HeadStatistics
 
 #: Figures of a page at most, those about the whole result apart: each takes a tenth of a second and
