@@ -265,6 +265,7 @@ def test_mass_needs_single_proteins(tmp_path, esm):
     (a, one), (b, two) = sides
     alone = pf.compare(a, b, "contact", statistic="mass")
     assert alone["difference"].notna().all() and alone["low"].isna().all()
+    assert alone["units_a"].isna().all()
     table = pf.compare(a, b, "contact", statistic="mass", per_protein=(one, two))
     assert table["low"].notna().all() and (table["units_shared"] == 0).all()
     assert np.allclose(table["difference"], alone["difference"])

@@ -332,6 +332,27 @@ def test_several_thresholds_and_attention(tmp_path, browser):
     assert f"of head {largest['layer'] + 1}-{largest['head'] + 1}, " in text
 
 
+def test_layers_in_another_order_are_the_same_layers():
+    """Rows of maps and profiles stand where their labels say."""
+    from provis_fast.inference.comparison_ground import Part
+    from provis_fast.reporting.comparison_figures import difference_maps
+    from provis_fast.reporting.comparison_profiles import model_heads
+
+    a, b = (
+        named(drawn_result((CONTACT,), 4, seed=s, layers=layers), s)
+        for s, layers in ((0, (3, 0, 2)), (1, (0, 1, 2, 3)))
+    )
+    table = pf.compare(a, b)
+    assert table["layer"].unique().tolist() == [3, 0, 2]
+    shown = difference_maps(CONTACT, table).axes[0].images[0].get_array()
+    for row, layer in enumerate((0, 2, 3)):
+        expected = 100 * table[table["layer"] == layer]["difference"]
+        assert np.allclose(shown[row], expected)
+    heads = model_heads(a, CONTACT, Part("arcs", 0.3, None, None), 100, "A")
+    assert heads.layers == (0, 2, 3)
+    assert np.array_equal(heads.proportion[2], a.proportion["contact"][0])
+
+
 def test_heads_with_too_few_arcs_leave_a_page(tmp_path):
     """No figure, no finding, and still a page that says so."""
     a, b = (named(drawn_result((CONTACT,), seed=s, min_arcs=10**9), s) for s in (0, 1))
