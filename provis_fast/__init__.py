@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from provis_fast.reproduction import reproduce
     from provis_fast.statistics import HeadStatistics
     from provis_fast.storage import load as load_result
+    from provis_fast.viewing import View, view
 
 __all__ = [
     "ClassPair",
@@ -50,6 +51,7 @@ __all__ = [
     "ProvisError",
     "QueryClass",
     "Separation",
+    "View",
     "__version__",
     "analyze",
     "attach",
@@ -68,6 +70,7 @@ __all__ = [
     "reference",
     "report",
     "reproduce",
+    "view",
 ]
 
 __version__ = "0.1.0"
@@ -103,6 +106,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "reproduce": ("provis_fast.reproduction", "reproduce"),
     "load_result": ("provis_fast.storage", "load"),
     "read_per_protein": ("provis_fast.per_protein.reading", "read_per_protein"),
+    "view": ("provis_fast.viewing", "view"),
+    "View": ("provis_fast.viewing", "View"),
     "per_protein_dataset": ("provis_fast.per_protein.reading", "per_protein_dataset"),
 }
 

@@ -113,7 +113,7 @@ class Measures:
     def most_sequences(self) -> int | None:
         """Most proteins of one batch, so that the permutations' accumulators do not fill the
         memory; None without permutations."""
-        return max(1, MAX_BYTES // self._bytes_of(1)) if self.permutations else None
+        return max(1, MAX_BYTES // self._protein_bytes) if self.permutations else None
 
     def check_memory(self) -> None:
         """Raise ArgumentError where replicates take more memory than is sensible."""
@@ -124,15 +124,14 @@ class Measures:
                 f"shifted, got {names}; add one, or leave permutations out"
             )
         heads = f"{len(self.layers)} layers x {self.n_heads} heads"
-        if self.permutations and self._bytes_of(1) > MAX_BYTES:
+        if self.permutations and self._protein_bytes > MAX_BYTES:
             raise ArgumentError(
                 f"permutations: expected few enough that the counts of one protein take at most "
                 f"{MAX_BYTES >> 20} MiB, got {self.permutations} of these properties and "
-                f"thresholds in {heads}, which take {self._bytes_of(1) >> 20:,}; ask for fewer of "
-                "them, or for fewer layers"
+                f"thresholds in {heads}, which take {self._protein_bytes >> 20:,}; ask for fewer "
+                "of them, or for fewer layers"
             )
-        replicates = self.bootstrap * self.channels.count
-        size = 16 * (self._numbers * replicates)
+        size = 16 * self.bootstrap * self._numbers * self.channels.count
         if size > MAX_BOOTSTRAP_BYTES:
             raise ArgumentError(
                 f"bootstrap: expected few enough replicates that their totals take at most "
@@ -141,11 +140,12 @@ class Measures:
                 "fewer layers"
             )
 
-    def _bytes_of(self, n_sequences: int) -> int:
-        """Of the accumulators of so many proteins, permutations included."""
+    @property
+    def _protein_bytes(self) -> int:
+        """Of the accumulators of one protein, permutations included."""
         channels = self.channels
         count = channels.count + self.permutations * len(channels.shifted)
-        return 8 * n_sequences * self._numbers * count
+        return 8 * self._numbers * count
 
     @property
     def _numbers(self) -> int:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Bitmaps of one protein with all permutations.
+MAX_MAP_BYTES = 1 << 30
+
 
 class PackPlanner:
     """Plans the units of an input, and prepares them to be run.
@@ -228,6 +231,7 @@ class PackPlanner:
         n = self._n_residues(protein)
         tokens = self.model.tokens.encode(protein.sequence[:n])
         digest = protein_digest(protein)
+        self._check_maps(protein, len(tokens))
         encoded = encode_protein(
             self.properties,
             protein,
@@ -250,6 +254,17 @@ class PackPlanner:
             protein.cluster,
             protein.residue_numbers,
         )
+
+    def _check_maps(self, protein: Protein, n_tokens: int) -> None:
+        """InputError where the bitmaps of all permutations would fill the memory."""
+        n_maps = self.permutations * sum(prop.kind == "pair" for prop in self.properties)
+        size = n_maps * 2 * n_tokens * (4 * -(-n_tokens // 32))
+        if size > MAX_MAP_BYTES:
+            raise InputError(
+                f"protein {protein.id!r}: expected maps of residue pairs, shifted by every "
+                f"permutation, of at most {MAX_MAP_BYTES >> 20:,} MiB, got {size >> 20:,}; ask for "
+                "fewer permutations, or cut proteins with max_length (--max-length)"
+            )
 
     def _notes(self, number: int, protein: Protein) -> Iterator[Remark]:
         n = self._n_residues(protein)

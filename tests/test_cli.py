@@ -233,11 +233,6 @@ def test_an_earlier_result_is_not_overwritten_unasked(engine, fasta, tmp_path, c
     assert storage.load(out).equals(engine.result)
 
 
-def test_the_demo_replaces_its_own_folder(engine, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert [main(["demo"]) for _ in range(2)] == [0, 0]
-
-
 def test_a_usage_error_is_two_lines(capsys):
     assert main(["analyze", "tiny", "in.fasta"]) == 2
     first, second = capsys.readouterr().err.splitlines()
@@ -263,17 +258,6 @@ def test_what_concerns_all_numbers_is_said_first(engine, fasta, tmp_path, capsys
 def test_a_missing_input_is_named(engine, tmp_path, capsys):
     assert main(["analyze", "tiny", "nowhere.fasta", "--out", str(tmp_path / "out")]) == 2
     assert "nowhere.fasta: no such file or folder" in capsys.readouterr().err
-
-
-def test_demo_ends_with_what_to_do_next(engine, tmp_path, capsys):
-    assert main(["demo", "--out", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out
-    assert str(tmp_path / "out") in printed and "provis-fast analyze antiberty" in printed
-    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out")]) == 2
-    assert "holds an earlier result" in capsys.readouterr().err
-    assert main(["demo", "--model", "esm", "--out", str(tmp_path / "out"), "--overwrite"]) == 0
-    sets = [{protein.id for protein in call[1]} for call in engine.calls]
-    assert min(map(len, sets)) > 0 and sets[0] != sets[1]
 
 
 def test_layers_and_thresholds():

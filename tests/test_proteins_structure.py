@@ -225,7 +225,9 @@ def test_names_of_entries(tmp_path):
         assert read(tmp_path / name, text)[0].id == expected
     header = "HEADER    HYDROLASE                               01-JAN-00   9XYZ\n"
     assert read(tmp_path / "a.pdb", header + text)[0].id == "9XYZ_A"
-    assert read(tmp_path / "a.pdb", pdb_text(chain(FIVE, name=" ")))[0].id == "a"
+    for head in ("", seqres(" ", FIVE)):  # a chain without a name
+        (protein,) = read(tmp_path / "a.pdb", pdb_text(chain(FIVE, name=" "), head=head))
+        assert (protein.id, protein.sequence) == ("a", "MKVLA")
 
 
 def test_both_formats_agree(tmp_path):

@@ -280,6 +280,17 @@ def test_permutations_bound_how_many_proteins_run_together():
     assert plan_packs([5, 3, 9, 2, 4], 100, 2) == [[3, 1], [4, 0], [2]]
 
 
+def test_a_protein_whose_shifted_maps_are_too_large_is_set_aside(bert, monkeypatch):
+    monkeypatch.setattr("provis_fast.plan.MAX_MAP_BYTES", 5 * 2 * 63 * 8)  # of 61 residues
+    proteins = cases.proteins([60, 61, 30])
+    result = pf.analyze(bert, proteins, PROPERTIES, permutations=5)
+    assert result.analysed == 3
+    result = pf.analyze(bert, proteins, PROPERTIES, permutations=6)
+    assert [entry["id"] for entry in result.set_aside] == ["p0", "p1"]
+    assert "ask for fewer permutations, or cut" in result.set_aside[0]["reason"]
+    assert pf.analyze(bert, proteins, "amino_acid", permutations=6).analysed == 3
+
+
 def test_the_command_line(tmp_path, capsys):
     model = analysis_cases.save_bert(tmp_path / "bert")
     corpus = corpus_cases.write_corpus(tmp_path / "data", 60)

@@ -11,6 +11,7 @@ from provis_fast.cli import (
     figures_arguments,
     prepare_arguments,
     report_arguments,
+    view_arguments,
 )
 from provis_fast.cli.argument_types import model, names, not_negative, positive, seconds, threads
 from provis_fast.cli.shared_arguments import add_out, add_running
@@ -41,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     prepare_arguments.add(commands)
     figures_arguments.add(commands)
     report_arguments.add(commands)
+    view_arguments.add(commands)
     _add_merge(commands)
     _add_reproduce(commands)
     _add_doctor(commands)
@@ -52,7 +54,8 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     demo = commands.add_parser(
         "demo",
         help="analyse bundled structures and show what comes out",
-        description="Analyse bundled structures for amino acids, secondary structure and contacts.",
+        description="Analyse bundled structures for amino acids, secondary structure and contacts, "
+        "and write a report and a view of one of them.",
     )
     demo.add_argument("--model", default="antiberty", help="default: %(default)s")
     add_out(demo, DEMO_FOLDER)

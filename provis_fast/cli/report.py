@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from provis_fast.cli import OK, output
 
@@ -22,5 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
         allow_partial=arguments.allow_partial,
         overwrite=arguments.overwrite,
     )
-    output.say(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB; open it in a browser)", path)
+    output.say(line(path), path)
     return OK
+
+
+def line(path: Path) -> str:
+    """Where a report is, and how one reads it."""
+    return f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB; open it in a browser)"

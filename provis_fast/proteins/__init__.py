@@ -1,6 +1,6 @@
 """Proteins: records, and the file formats that they come from."""
 
-from provis_fast.proteins.bundled import DEMO_SETS, demo_set
+from provis_fast.proteins.bundled import DEMO_SETS, demo_set, demo_structure
 from provis_fast.proteins.record import (
     SECONDARY_STRUCTURE_CLASSES,
     LazyLabels,
@@ -19,5 +19,6 @@ __all__ = [
     "ProteinSource",
     "SetAside",
     "demo_set",
+    "demo_structure",
     "load_proteins",
 ]

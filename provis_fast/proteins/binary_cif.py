@@ -22,7 +22,7 @@ from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.limits import MAX_RECORD_BYTES
 from provis_fast.proteins.opening import read_bytes
 from provis_fast.proteins.record import Protein, SetAside
-from provis_fast.proteins.structure import records_of
+from provis_fast.proteins.structure import Entry, entry_of, records_of
 
 _NEEDS_BIOTITE = (
     "reading BinaryCIF needs the packages biotite and msgpack: pip install 'provis_fast[binarycif]'"
@@ -81,6 +81,15 @@ def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAsi
         If the file cannot be read, is empty, damaged or no BinaryCIF, has no atoms, or if Biotite
         is not installed.
     """
+    yield from records_of(*_parsed(path), b"", path, source, reading)
+
+
+def read_entry(path: Path, source: str, reading: Reading) -> Entry:
+    """Read an entry as a whole; parameters and errors as of `read`."""
+    return entry_of(*_parsed(path), b"", path, source, reading)
+
+
+def _parsed(path: Path) -> tuple[gemmi.Structure, gemmi.cif.Block]:
     raw = read_bytes(path)
     if not raw:
         raise InputError("the file is empty", path)
@@ -95,7 +104,7 @@ def read(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAsi
             f"damaged, or not BinaryCIF: {type(error).__name__}: {' '.join(str(error).split())}",
             path,
         ) from error
-    yield from records_of(structure, block, b"", path, source, reading)
+    return structure, block
 
 
 def _unpacked(raw: bytes) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Chain:
         alternatives = ((found >= 0) & (atoms.altloc[found] != 0)).any(axis=1)
         for place in np.flatnonzero(alternatives):
             residue = self.residues[place]
-            conformer = _main_conformer(residue)
+            conformer = main_conformer(residue)
             for column, name in enumerate(BACKBONE):
                 atom = _atom_of(residue, name, conformer)
                 xyz[place, column] = np.nan if atom is None else atom.pos.tolist()
@@ -151,7 +151,7 @@ class Chain:
         return xyz.astype(np.float32)
 
 
-def _main_conformer(residue: gemmi.Residue) -> str:
+def main_conformer(residue: gemmi.Residue) -> str:
     """Return the alternative location of highest occupancy, the first of several equal ones."""
     occupancy: dict[str, float] = {}
     for atom in residue:

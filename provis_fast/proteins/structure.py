@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -20,6 +21,11 @@ from provis_fast.proteins.alphafold import (
 )
 from provis_fast.proteins.atoms import ModelAtoms
 from provis_fast.proteins.binding_sites import BindingSites, site_record_labels
+from provis_fast.proteins.completeness import (
+    check_mmcif_is_complete,
+    check_pdb_coordinates,
+    check_pdb_is_complete,
+)
 from provis_fast.proteins.exposure import SolventExposure
 from provis_fast.proteins.formats import Reading
 from provis_fast.proteins.modifications import Modifications
@@ -33,16 +39,28 @@ from provis_fast.proteins.secondary_structure import (
 
 logger = logging.getLogger(__name__)
 
-#: Coordinates of an ATOM record end here; gemmi needs them whole.
-_LAST_COORDINATE_COLUMN = 54
-#: A coordinate as nearly all files write it, in 8 columns.
-_USUAL = rb"(?:   |  [-\d]| [-\d]\d|[-\d]\d\d)\d\.\d{3}"
-#: Atoms with coordinates of any other form, which are looked at one by one.
-_UNUSUAL_ATOM = re.compile(
-    rb"^(?:ATOM  |HETATM)(?![^\n]{24}(?:" + _USUAL + rb"){3})"
-    rb"[^\n]{24}([^\n]{8})([^\n]{8})([^\n]{8})",
-    re.MULTILINE,
-)
+
+class Entry(NamedTuple):
+    """An entry that has been read: what its records, and views of it, are made of.
+
+    Attributes
+    ----------
+    id : str
+    structure : gemmi.Structure
+        With entities set up.
+    chains : list of Chain
+        Amino-acid chains of the first model, in the file's order.
+    names : list of str
+        What they are called, each once: author names, as a rule.
+    proteins : list of Protein
+        One per chain.
+    """
+
+    id: str
+    structure: gemmi.Structure
+    chains: list[Chain]
+    names: list[str]
+    proteins: list[Protein]
 
 
 def read_pdb(path: Path, source: str, reading: Reading) -> Iterator[Protein | SetAside]:
@@ -86,13 +104,23 @@ def read_structure(
     InputError
         If the file cannot be read, is empty, is not of this format, is cut off, or has no atoms.
     """
+    structure, block, raw = _read(path, file_format)
+    yield from records_of(structure, block, raw, path, source, reading or Reading())
+
+
+def read_entry(path: Path, source: str, file_format: str, reading: Reading) -> Entry:
+    """Read an entry as a whole; parameters and errors as of `read_structure`."""
+    structure, block, raw = _read(path, file_format)
+    return entry_of(structure, block, raw, path, source, reading)
+
+
+def _read(path: Path, file_format: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None, bytes]:
     raw = read_bytes(path)
     if not raw.strip():
         raise InputError("the file is empty", path)
     if not raw.isascii():
         raw = _readable_text(raw, file_format)
-    structure, block = _parse(raw, path, file_format)
-    yield from records_of(structure, block, raw, path, source, reading or Reading())
+    return *_parse(raw, path, file_format), raw
 
 
 def records_of(
@@ -116,40 +144,84 @@ def records_of(
     path, source, reading
         As in `read_structure`.
     """
+    unmodelled: list[str] = []
+    entry = entry_of(structure, block, raw, path, source, reading, unmodelled)
+    if not entry.chains and not unmodelled:
+        yield SetAside(entry.id, "skipped", "no amino-acid chain in the first model", source)
+        return
+    yield from entry.proteins
+    for name in unmodelled:
+        yield SetAside(
+            _protein_id(entry.id, name),
+            "failed",
+            "its sequence is given, but the first model has no coordinates of it: not modelled, or "
+            "the file is cut off",
+            source,
+        )
+
+
+def entry_of(
+    structure: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    raw: bytes,
+    path: Path,
+    source: str,
+    reading: Reading,
+    unmodelled: list[str] | None = None,
+) -> Entry:
+    """An entry that has been parsed.
+
+    Parameters
+    ----------
+    structure, block, raw, path, source, reading
+        As in `records_of`.
+    unmodelled : list of str, optional
+        Names of protein chains of which the first model has no coordinates are added here.
+    """
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         kind = "PDB" if block is None else "mmCIF"
         raise InputError(f"no atoms: this is not a {kind} file of a structure, or is cut off", path)
     name = PurePosixPath(source).name  # the path itself may be that of a temporary file
     entry = _entry_id(structure, name)
     structure.merge_chain_parts()  # a PDB file lists the ligands of all chains after all polymers
-    unmodelled = _chains_without_coordinates(structure) if block is None else []
-    structure.setup_entities()
+    absent = _chains_without_coordinates(structure) if block is None else []
+    _set_up_entities(structure)
     try:
         atoms = ModelAtoms.of(structure)
         chains = read_chains(structure, atoms)
+        names = _names(chains)
         plddt, left_out = _confidence(block, raw, name, atoms, chains, reading)
         proteins = list(
-            _proteins(entry, source, structure, block, raw, atoms, chains, plddt, left_out)
+            _proteins(entry, source, structure, block, raw, atoms, chains, names, plddt, left_out)
         )
     except InputError as error:
         raise InputError(error.reason, path) from error
     except (RuntimeError, ValueError) as error:
         # gemmi's word for coordinates that are no numbers, and the like.
         raise InputError(f"the structure is not consistent: {error}", path) from error
-    if not chains and not unmodelled:
-        yield SetAside(entry, "skipped", "no amino-acid chain in the first model", source)
-        return
-    yield from proteins
-    if block is not None:
-        unmodelled = _entities_without_coordinates(structure)
-    for name in unmodelled:
-        yield SetAside(
-            _protein_id(entry, name),
-            "failed",
-            "its sequence is given, but the first model has no coordinates of it: not modelled, or "
-            "the file is cut off",
-            source,
-        )
+    if unmodelled is not None:
+        unmodelled += absent if block is None else _entities_without_coordinates(structure)
+    return Entry(entry, structure, chains, names, proteins)
+
+
+def _set_up_entities(structure: gemmi.Structure) -> None:
+    """As gemmi does, which without SEQRES makes no entity of a chain that has no name."""
+    chains = [chain for model in structure for chain in model if not chain.name]
+    if any(not entity.name for entity in structure.entities):
+        chains.clear()
+    for chain in chains:
+        chain.name = " "
+    structure.setup_entities()
+    for chain in chains:
+        chain.name = ""
+
+
+def _names(chains: list[Chain]) -> list[str]:
+    """One author's name for two polymers is rare; then the second takes its label name along."""
+    names: list[str] = []
+    for chain in chains:
+        names.append(chain.name if chain.name not in names else f"{chain.name}.{chain.subchain}")
+    return names
 
 
 def _confidence(
@@ -190,13 +262,13 @@ def _parse(
 ) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
     try:
         if file_format == "pdb":
-            _check_pdb_is_complete(raw, path)
-            _check_pdb_coordinates(raw, path)
+            check_pdb_is_complete(raw, path)
+            check_pdb_coordinates(raw, path)
             return gemmi.read_pdb_string(raw), None
         document = gemmi.cif.read_string(raw)
         if len(document) == 0:
             raise InputError("not mmCIF: there is no data block", path)
-        _check_mmcif_is_complete(raw, path)
+        check_mmcif_is_complete(raw, path)
         return gemmi.make_structure_from_block(document[0]), document[0]
     except InputError:
         raise
@@ -207,59 +279,6 @@ def _parse(
             path,
             int(line.group(1)) if line else None,
         ) from error
-
-
-def _check_pdb_is_complete(raw: bytes, path: Path) -> None:
-    """Refuse a PDB file that ends too early; without this gemmi would read what there is."""
-    last_start = raw.rstrip(b"\r\n").rfind(b"\n") + 1
-    last = raw[last_start:].rstrip(b"\r\n")
-    line = raw.count(b"\n", 0, last_start) + 1
-    if last.startswith((b"ATOM", b"HETATM")) and len(last) < _LAST_COORDINATE_COLUMN:
-        raise InputError("the file is cut off within an ATOM record", path, line)
-    if (b"\n" + raw).count(b"\nMODEL") > raw.count(b"\nENDMDL"):
-        raise InputError("the file is cut off: a MODEL without its ENDMDL", path, line)
-    # Files with a HEADER follow the wwPDB format, where END is mandatory; pieces of files and
-    # output of programs mostly have neither.
-    if raw.startswith(b"HEADER") and not re.search(rb"^END\s*$", raw[last_start:]):
-        raise InputError(
-            "the file is cut off: it begins with HEADER but does not finish with END; if it is "
-            "complete, add that line",
-            path,
-            line,
-        )
-
-
-def _check_pdb_coordinates(raw: bytes, path: Path) -> None:
-    """Refuse coordinates that are no numbers, which gemmi would read as 0."""
-    for atom in _UNUSUAL_ATOM.finditer(raw):
-        try:
-            for field in atom.groups():
-                float(field)
-        except ValueError:
-            raise InputError(
-                "expected three coordinates in columns 31 to 54, got "
-                f"{b''.join(atom.groups()).decode('latin-1')!r}; correct or remove the atom",
-                path,
-                raw.count(b"\n", 0, atom.start()) + 1,
-            ) from None
-
-
-def _check_mmcif_is_complete(raw: bytes, path: Path) -> None:
-    """Refuse an mmCIF file cut between two lines of a table.
-
-    The wwPDB's and most programs' files have a line ``#`` after the first line and after every
-    table, the last one included; only in such files can the cut be seen.
-    """
-    lines = raw[:4096].split(b"\n", 2)
-    end = raw[-4096:].rstrip()  # the whole would be copied
-    last = (end if b"\n" in end else raw.rstrip()).rsplit(b"\n", 1)[-1]
-    if len(lines) > 1 and lines[1].strip() == b"#" and last.strip() != b"#":
-        raise InputError(
-            "the file is cut off: its tables end with '#', the last one does not; if it is "
-            "complete, add that line",
-            path,
-            raw.rstrip().count(b"\n") + 1,
-        )
 
 
 def _entry_id(structure: gemmi.Structure, name: str) -> str:
@@ -307,6 +326,7 @@ def _proteins(
     raw: bytes,
     atoms: ModelAtoms,
     chains: list[Chain],
+    names: list[str],
     plddt: list[np.ndarray] | None,
     left_out: np.ndarray,
 ) -> Iterator[Protein]:
@@ -324,11 +344,7 @@ def _proteins(
         "site_record": site_record_labels(raw, block, chains),
     }
     model_notes = _other_models(structure)
-    names: set[str] = set()
-    for index, (chain, backbone) in enumerate(zip(chains, backbones, strict=True)):
-        # One author's name for two polymers is rare; then the second takes its label name along.
-        name = chain.name if chain.name not in names else f"{chain.name}.{chain.subchain}"
-        names.add(name)
+    for index, (chain, name, backbone) in enumerate(zip(chains, names, backbones, strict=True)):
         identifier = _protein_id(entry, name)
         notes = (*chain.notes, *model_notes)
         for note in notes:
