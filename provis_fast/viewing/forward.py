@@ -15,6 +15,9 @@ from provis_fast.proteins import Protein
 from provis_fast.units import NOTED, blocks
 from provis_fast.worker import Worker
 
+#: Of the table of arcs that a worker makes.
+_COLUMNS = ("record", "layer", "head", "query", "key", "weight")
+
 
 class HeadArcs(NamedTuple):
     """Arcs of one protein, by layer and head, the strongest of each head first; N arcs.
@@ -89,9 +92,6 @@ def arcs_of(
             found[number - 1] = _sorted(own, model.n_layers, model.n_heads)
     nothing = _sorted(dict.fromkeys(_COLUMNS, np.empty(0, np.int64)), model.n_layers, model.n_heads)
     return [found.get(first[protein.sequence], nothing) for protein in proteins]
-
-
-_COLUMNS = ("record", "layer", "head", "query", "key", "weight")
 
 
 def _sorted(columns: dict[str, np.ndarray], n_layers: int, n_heads: int) -> HeadArcs:

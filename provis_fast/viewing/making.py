@@ -155,6 +155,7 @@ def make_view(
         theta,
         bool(symmetric),
         contact,
+        min_arcs,
         tuple(chains),
         tuple(arcs),
         heads,

@@ -34,6 +34,7 @@ def payload_of(view: View) -> dict[str, Any]:
         "layer": view.layer + 1,
         "head": view.head + 1,
         "symmetric": view.symmetric,
+        "min_arcs": view.min_arcs,
         "contact": {
             "cutoff": view.contact.cutoff,
             "min_separation": view.contact.separation,

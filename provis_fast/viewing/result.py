@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from provis_fast.errors import ArgumentError
 from provis_fast.properties.contact import Contact
 from provis_fast.viewing.chains import ViewChain
 from provis_fast.viewing.forward import HeadArcs
@@ -39,6 +40,8 @@ class View:
     symmetric : bool
         Whether the page opens with the stronger of both directions of each pair.
     contact : Contact
+    min_arcs : int
+        Heads with fewer eligible arcs have no proportion.
     chains : tuple of ViewChain
     head_arcs : tuple of HeadArcs
         Of each chain.
@@ -58,6 +61,7 @@ class View:
     threshold: float
     symmetric: bool
     contact: Contact
+    min_arcs: int
     chains: tuple[ViewChain, ...]
     head_arcs: tuple[HeadArcs, ...]
     heads: pd.DataFrame
@@ -116,7 +120,13 @@ class View:
         return payload_of(self)
 
     def html(self) -> str:
-        """The page: one file that needs no network."""
+        """The page: one file that needs no network.
+
+        Raises
+        ------
+        ArgumentError
+            The package that brings the viewer is not installed.
+        """
         from provis_fast.viewing.page import render
 
         return render(self.payload)
@@ -148,9 +158,13 @@ class View:
         return target
 
     def _repr_html_(self) -> str:
-        """The page in a frame, for a notebook."""
+        """The page in a frame, for a notebook; without the viewer's package, how to get it."""
+        try:
+            page = self.html()
+        except ArgumentError as error:
+            return f"<p>{html.escape(str(error))}</p>"
         return (
-            f'<iframe srcdoc="{html.escape(self.html())}" title="{html.escape(self.title)}" '
+            f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(self.title)}" '
             f'style="width: 100%; height: {_FRAME_HEIGHT}px; border: 0" '
             'sandbox="allow-scripts allow-downloads"></iframe>'
         )

@@ -20,7 +20,7 @@ function trackRows(chains, chosen) {
       if (!track.labels.some((label) => label >= (kind === "sites" ? 1 : 0))) continue;
       if (!rows.has(track.name)) {
         rows.set(track.name, {
-          name: track.name, kind, title: track.name.replaceAll("_", " "), byChain: new Map(),
+          name: track.name, kind, title: trackTitle(track), byChain: new Map(),
         });
       }
       rows.get(track.name).byChain.set(index, track);
@@ -36,6 +36,11 @@ function trackRows(chains, chosen) {
   return [...rows.values()];
 }
 
+// The author's structure is short of a title, as it stands beside that of the coordinates.
+function trackTitle({ name }) {
+  return name === "author_secondary_structure" ? "structure (author)" : name.replaceAll("_", " ");
+}
+
 // "structure" (helices and strands), "sites" (a residue is one or not) or "classes".
 function trackKind({ classes }) {
   if (classes.includes("helix") && classes.includes("strand")) return "structure";
@@ -46,7 +51,11 @@ function paintTracks(surface, axis, rows, top) {
   rows.forEach((row, k) => {
     const middle = top + k * TRACK_ROW + TRACK_ROW / 2;
     surface.group(`track ${row.name}`, () => {
-      for (const [index, track] of row.byChain) paintTrack(surface, axis, index, row, track, middle);
+      for (const { index, length } of axis.blocks.values()) {
+        const track = row.byChain.get(index);
+        if (track) paintTrack(surface, axis, index, row, track, middle);
+        else paintUnknown(surface, axis.edge(index, 0), axis.edge(index, length), middle);
+      }
     });
   });
 }
@@ -55,7 +64,7 @@ function paintTrack(surface, axis, index, row, track, middle) {
   for (const { first, after, value } of axis.runs(index, (i) => track.labels[i])) {
     const [x, end] = [axis.edge(index, first), axis.edge(index, after)];
     if (value < 0) {
-      surface.path(`M${x} ${middle}H${end}`, { stroke: "#BBBBBB", dash: [1.5, 2.5] });
+      paintUnknown(surface, x, end, middle);
     } else if (row.kind === "structure") {
       paintStructure(surface, track.classes[value], x, end, middle, axis.scale);
     } else if (row.kind === "classes") {
@@ -65,6 +74,10 @@ function paintTrack(surface, axis, index, row, track, middle) {
       if (value > 0) paintSites(surface, row, first, after, x, axis.scale, middle);
     }
   }
+}
+
+function paintUnknown(surface, x, end, middle) {
+  surface.path(`M${x} ${middle}H${end}`, { stroke: "#BBBBBB", dash: [1.5, 2.5] });
 }
 
 function paintStructure(surface, name, x, end, middle, scale) {

@@ -27,54 +27,60 @@ class ArcDiagram extends Companion {
     const plot = { x: left, width: Math.max(60, width - left - 14) };
     const axis = this.axis.placed(plot.x, plot.x + plot.width);
     if (!saved) this.axis = axis;
-    const height = this.#arcHeight(axis, plot);
+    const spans = this.#spans(axis, plot);
+    const above = this.#room(spans.filter((span) => span.up), plot);
+    const under = this.state.symmetric ? 0 : this.#room(spans.filter((span) => !span.up), plot);
     const several = this.state.chains.size > 1;
     const top = saved ? 26 + 13 * lines.length : 0;
-    const base = top + 10 + height;
+    const base = top + (this.state.symmetric ? 10 : 18) + above;
     const ticks = base + SEQUENCE_BAND + 4;
     const tracks = ticks + (several ? 32 : 18);
     const below = tracks + rows.length * TRACK_ROW + 3;
-    const end = this.state.symmetric ? below : below + height + 8;
+    const end = this.state.symmetric ? below : below + under + 18;
     const layout = {
       width, plot, axis, rows, several, base, ticks, tracks, below, end, top,
-      heading: lines, arcHeight: height,
+      heading: lines, above, under,
       legend: { x: plot.x, y: end + 4, width: plot.width },
     };
-    layout.shapes = this.#arcShapes(layout);
+    layout.shapes = this.#arcShapes(spans, layout);
     layout.items = this.#legendItems(layout);
     layout.height = end + 8 +
       paintLegend(null, layout.items, plot.x, layout.legend.y, plot.width);
     return layout;
   }
 
-  // Room over the sequence: as much as the widest arc in sight can use without being a needle.
-  #arcHeight(axis, plot) {
+  // Height for arcs: as much as the widest in sight can use without being a needle.
+  #room(spans, plot) {
+    if (spans.length === 0) return 16;
     const most = Math.min(Math.max(plot.width * 0.3, 110), 260);
-    const widest = Math.max(0, ...this.#spans(axis, plot).map(({ wide }) => wide));
+    const widest = Math.max(...spans.map(({ wide }) => wide));
     return Math.round(Math.min(most, Math.max(70, NEEDLE * widest)));
   }
 
-  // Arcs in sight, from where to where: {arc, x, end, middle, wide}.
+  // Arcs in sight, from where to where: {arc, x, end, middle, wide, up}.
   #spans(axis, plot) {
     return this.arcs.painted.map((arc) => {
       const [first, last] = [Math.min(arc.query, arc.key), Math.max(arc.query, arc.key)];
       const [x, end] = [axis.at(arc.chain, first), axis.at(arc.chain, last)];
-      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2 };
+      const up = this.state.symmetric || arc.query < arc.key;
+      return { arc, x, end, middle: (x + end) / 2, wide: (end - x) / 2, up };
     }).filter(({ x, end }) => end >= plot.x && x <= plot.x + plot.width);
   }
 
-  // Half an ellipse for every arc: a span with {tall, base, up}. The widest that is wholly in sight
+  // Half an ellipse for every arc: a span with {tall, base}. The widest that is wholly in sight
   // takes the height there is; shorter ones are less flat, so that they are seen beside it.
-  #arcShapes({ axis, plot, base, below, arcHeight }) {
-    const shapes = this.#spans(axis, plot);
-    const inSight = shapes.filter(({ x, end }) => x >= plot.x && end <= plot.x + plot.width);
-    const widest = Math.max(1, ...(inSight.length ? inSight : shapes).map(({ wide }) => wide));
-    for (const shape of shapes) {
-      shape.up = this.state.symmetric || shape.arc.query < shape.arc.key;
-      shape.base = shape.up ? base : below;
-      shape.tall = arcHeight * Math.min(1, shape.wide / widest) ** 0.65;
+  #arcShapes(spans, { plot, base, below, above, under }) {
+    const inSight = spans.filter(({ x, end }) => x >= plot.x && end <= plot.x + plot.width);
+    for (const up of [true, false]) {
+      const some = [inSight, spans].map((each) => each.filter((span) => span.up === up))
+        .find((each) => each.length > 0) ?? [];
+      const widest = Math.max(1, ...some.map(({ wide }) => wide));
+      for (const span of spans.filter((each) => each.up === up)) {
+        span.base = up ? base : below;
+        span.tall = (up ? above : under) * Math.min(1, span.wide / widest) ** 0.65;
+      }
     }
-    return shapes;
+    return spans;
   }
 
   paintPaper(surface, layout) {
@@ -85,7 +91,7 @@ class ArcDiagram extends Companion {
       paintTracks(surface, axis, rows, tracks);
     });
     rows.forEach(({ title }, k) => surface.text(plot.x - 8, tracks + (k + 0.5) * TRACK_ROW + 4,
-      title, { anchor: "end" }));
+      fittingWords(title, plot.x - 12), { anchor: "end" }));
     for (const { pixel, label } of axis.ticks(42)) {
       surface.path(`M${pixel} ${base + SEQUENCE_BAND}v4`, { stroke: "#444444" });
       surface.text(pixel, layout.ticks + 11, label, { anchor: "middle" });
@@ -93,9 +99,9 @@ class ArcDiagram extends Companion {
     if (several) this.#paintChainNames(surface, layout);
     if (!this.state.symmetric) {
       const note = { size: 10, fill: "#444444" };
-      surface.text(plot.x, layout.top + 10, "query → later key", note);
+      surface.text(plot.x, layout.top + 10, "query → key further on", note);
       surface.path(`M${plot.x} ${below}H${right}`, { stroke: "#BBBBBB", width: 0.7 });
-      surface.text(plot.x, layout.end - 1, "earlier key ← query", note);
+      surface.text(plot.x, layout.end - 2, "key further back ← query", note);
     }
     paintLegend(surface, layout.items, legend.x, legend.y, legend.width);
   }
@@ -171,24 +177,20 @@ class ArcDiagram extends Companion {
     this.#paintFlags(surface, layout, target.chain, residues);
   }
 
-  // Numbers of the residues pointed at; those of neighbours turn away from each other.
+  // Numbers of the residues pointed at; those of neighbours make room for each other.
   #paintFlags(surface, { axis, ticks, plot }, chain, residues) {
     const { numbers } = this.data.chains[chain];
-    const words = residues.map((residue) => numbers[residue] || `[${residue + 1}]`);
     const pixels = residues.map((residue) => axis.at(chain, residue));
     if (pixels.length === 2) {
-      const widths = words.map((each) => textWidth(each, 11, "bold") + 8);
-      const lack = (widths[0] + widths[1]) / 2 - (pixels[1] - pixels[0]);
-      if (lack > 0) {
-        pixels[0] -= lack / 2;
-        pixels[1] += lack / 2;
-      }
+      const widths = residues.map((each) => textWidth(flagWords(numbers, each), 11, "bold") + 8);
+      const lack = Math.max(0, (widths[0] + widths[1]) / 2 - (pixels[1] - pixels[0]));
+      pixels[0] -= lack / 2;
+      pixels[1] += lack / 2;
     }
-    pixels.forEach((pixel, k) => {
-      if (pixel >= plot.x - 20 && pixel <= plot.x + plot.width + 20) {
-        paintFlag(surface, pixel, ticks + 11, words[k], "middle");
-      }
-    });
+    const flags = residues.map((residue, k) =>
+      ({ x: pixels[k], y: ticks + 11, residue, anchor: "middle" }));
+    paintFlags(surface, numbers, flags.filter(({ x }) =>
+      x >= plot.x - 20 && x <= plot.x + plot.width + 20));
   }
 
   // The nearest arc within a few pixels; on the sequence and its annotation, the residue.
@@ -270,7 +272,7 @@ class ArcDiagram extends Companion {
     return `${chains.join("; ") || "No chain"}.${annotated}`;
   }
 
-  #legendItems({ rows }) {
+  #legendItems({ axis, rows }) {
     const kinds = new Set(this.arcs.drawn.map(arcKind));
     const line = (style) => (surface, x, y) => surface.path(`M${x} ${y}h26`, style);
     const items = Object.entries(ARC_MARKS).filter(([kind]) => kinds.has(kind))
@@ -287,13 +289,13 @@ class ArcDiagram extends Companion {
           { stroke: "#444444", width: arcLineWidth(weight), opacity: arcOpacity(weight) })),
       });
     }
-    const blocks = [...this.axis.blocks.values()];
+    const blocks = [...axis.blocks.values()];
     if (blocks.some(({ chain }) => chain.known.some((known) => !known))) {
       items.push({
         width: 26, words: "unresolved", draw: line({ stroke: "#777777", dash: [2, 2] }),
       });
     }
-    return [...items, ...structureLegend(rows, this.axis.scale)];
+    return [...items, ...structureLegend(rows, axis.scale)];
   }
 }
 

@@ -3,8 +3,8 @@
 
 const ARC_MARKS = {
   contact: { words: "in contact", dash: undefined, layer: 2 },
-  apart: { words: "not in contact", dash: [5, 3], layer: 1 },
-  unknown: { words: "not counted", dash: [1, 2.5], layer: 0 },
+  apart: { words: "not in contact", dash: [6, 4], layer: 1 },
+  unknown: { words: "not counted", dash: [1.5, 3], layer: 0 },
 };
 
 // The arcs that are drawn: weaker ones first, so that the strongest lie on top.
@@ -101,16 +101,39 @@ function paintLegend(surface, items, left, top, width, size = 11) {
   let y = top;
   const line = size + 7;
   for (const item of items) {
-    const needed = item.width + 5 + textWidth(item.words, size);
+    const words = fittingWords(item.words, width - item.width - 5, size);
+    const needed = item.width + 5 + textWidth(words, size);
     if (x > left && x + needed > left + width) {
       x = left;
       y += line;
     }
     if (surface) {
       item.draw(surface, x, y + line / 2);
-      surface.text(x + item.width + 5, y + line / 2 + size * 0.35, item.words, { size });
+      surface.text(x + item.width + 5, y + line / 2 + size * 0.35, words, { size });
     }
     x += needed + 16;
   }
   return y + line - top;
+}
+
+// Numbers of residues in place of the ticks there: {x, y, residue, anchor}.
+function paintFlags(surface, numbers, flags) {
+  const boxes = flags.map(({ x, y, residue, anchor }) => {
+    const words = flagWords(numbers, residue);
+    const width = textWidth(words, 11, "bold") + 6;
+    return { x, y, words, anchor, width, left: anchor === "end" ? x - width + 3 : x - width / 2 };
+  });
+  // Ticks that would look out from behind go first.
+  for (const { left, y, width, anchor } of boxes) {
+    surface.boxes(anchor === "end" ? [left - 6, y - 19, width + 6, 31]
+      : [left - 12, y - 12, width + 24, 17], "#FFFFFF");
+  }
+  for (const { x, y, words, anchor, width, left } of boxes) {
+    surface.boxes([left, y - 11, width, 15], "#111111");
+    surface.text(x, y, words, { anchor, weight: "bold", fill: "#FFFFFF" });
+  }
+}
+
+function flagWords(numbers, residue) {
+  return numbers[residue] || `[${residue + 1}]`;
 }

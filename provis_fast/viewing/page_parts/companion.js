@@ -222,7 +222,9 @@ class Companion {
     const { file, title } = this.words;
     const { payload } = this.data;
     this.arcs ??= arcsOnPaper(this.data, this.state);
-    const heading = `${payload.title}: head ${chosenHead(this.state)} of ${modelName(this.data)}`;
+    const [only, ...others] = this.chosenChains;
+    const chain = only === undefined || others.length ? "" : `, chain ${this.data.chains[only].id}`;
+    const heading = `${payload.title}${chain}: head ${chosenHead(this.state)} of ${modelName(this.data)}`;
     const { units, millimetres } = this.figureSize;
     const layout = this.layout(units, true);
     const surface = new SvgSurface(layout.width, layout.height, millimetres, heading,

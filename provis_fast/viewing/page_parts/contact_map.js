@@ -156,14 +156,14 @@ class ContactMap extends Companion {
           { stroke: "#111111", width: 1.5 });
       }
     });
-    const { numbers } = this.data.chains[target.chain];
+    const flags = [];
     if (spot.x >= plot.x && spot.x <= right) {
-      paintFlag(surface, spot.x, bottom + 15, numbers[spot.column] || `[${spot.column + 1}]`,
-        "middle");
+      flags.push({ x: spot.x, y: bottom + 15, residue: spot.column, anchor: "middle" });
     }
     if (spot.y >= plot.y && spot.y <= bottom) {
-      paintFlag(surface, plot.x - 7, spot.y + 4, numbers[spot.row] || `[${spot.row + 1}]`, "end");
+      flags.push({ x: plot.x - 7, y: spot.y + 4, residue: spot.row, anchor: "end" });
     }
+    paintFlags(surface, this.data.chains[target.chain].numbers, flags);
   }
 
   // The nearest arc within a few pixels, or else the pair under the pointer.
@@ -322,15 +322,6 @@ function paintMark(surface, kind, x, y, side, name) {
       `m0 ${-2 * reach}l${-2 * reach} ${2 * reach}`,
     { stroke: ARC_COLOURS.unknown, width: 1.4 }, name);
   }
-}
-
-// A residue number that stands out from the ticks beside it.
-function paintFlag(surface, x, y, words, anchor) {
-  const width = textWidth(words, 11, "bold") + 6;
-  const left = anchor === "end" ? x - width + 3 : x - width / 2;
-  surface.boxes([left, y - 11, width, 15], "#111111");
-  surface.text(anchor === "end" ? x : x, y, words,
-    { anchor, weight: "bold", fill: "#FFFFFF" });
 }
 
 // "CA" as structural biologists write it.

@@ -173,6 +173,14 @@ function printable(words) {
 
 let measuringContext = null;
 
+// As much of a text as fits into a width, in pixels.
+function fittingWords(words, width, size = 11) {
+  if (textWidth(words, size) <= width) return words;
+  let length = words.length - 1;
+  while (length > 1 && textWidth(`${words.slice(0, length)}…`, size) > width) length -= 1;
+  return `${words.slice(0, length)}…`;
+}
+
 // Width of a text in pixels.
 function textWidth(words, size = 11, weight = "normal") {
   measuringContext ??= document.createElement("canvas").getContext("2d");

@@ -23,6 +23,8 @@ class HeadTable {
     this.counts = new HeadCounts(data);
     this.sorted = { name: "rank", direction: "ascending" };
     this.waiting = 0;
+    this.rows = new Map();                              // "12-4" -> {row, button, cells}
+    this.marked = null;
     this.#build();
     state.addEventListener("change", (event) => {
       const counted = event.detail.some((name) => name === "threshold" || name === "chains");
@@ -112,36 +114,42 @@ class HeadTable {
       if (each === name) cell.setAttribute("aria-sort", direction);
       else cell.removeAttribute("aria-sort");
     }
-    const focused = this.body.contains(document.activeElement)
-      ? document.activeElement.dataset.head : null;
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
     this.body.replaceChildren(...ordered.map((head) => this.#row(head)));
     this.#mark();
-    if (focused) this.#button(focused)?.focus();
+    focused?.focus({ preventScroll: true });            // a row that moves loses the focus
   }
 
+  // The row of a head, made once, with its present numbers.
   #row(head) {
     const number = `${head.layer}-${head.head}`;
+    if (!this.rows.has(number)) this.rows.set(number, this.#newRow(head, number));
+    const { row, cells } = this.rows.get(number);
     const words = {
-      rank: String(head.rank),
-      head: element("button",
-        { type: "button", tabindex: -1, "data-head": number, "aria-label": `Show head ${number}` },
-        number),
-      arcs: countText(head.arcs), eligible: countText(head.eligible),
+      rank: String(head.rank), arcs: countText(head.arcs), eligible: countText(head.eligible),
       contacts: countText(head.contacts), proportion: percent(head.proportion),
       background: percent(head.background),
       enrichment: head.enrichment === null ? "–" : `${head.enrichment.toFixed(1)}×`,
     };
-    return element("tr", { "data-layer": head.layer, "data-head": head.head },
-      ...HEAD_COLUMNS.map(({ name }) => (name === "head"
-        ? element("th", { scope: "row" }, words[name]) : element("td", {}, words[name]))));
+    for (const [name, text] of Object.entries(words)) {
+      if (cells[name].textContent !== text) cells[name].textContent = text;
+    }
+    return row;
   }
 
-  #button(number) {
-    return this.body.querySelector(`button[data-head="${number}"]`);
+  #newRow(head, number) {
+    const button = element("button",
+      { type: "button", tabindex: -1, "data-head": number, "aria-label": `Show head ${number}` },
+      number);
+    const cells = Object.fromEntries(HEAD_COLUMNS.map(({ name }) => [name,
+      name === "head" ? element("th", { scope: "row" }, button) : element("td")]));
+    const row = element("tr", { "data-layer": head.layer, "data-head": head.head },
+      ...Object.values(cells));
+    return { row, button, cells };
   }
 
   #chosenRow() {
-    return this.#button(chosenHead(this.state))?.closest("tr");
+    return this.rows.get(chosenHead(this.state))?.row;
   }
 
   // Bring the chosen row into sight within the table, without scrolling the page.
@@ -159,14 +167,16 @@ class HeadTable {
   // Mark the chosen head; it is the one row that Tab reaches, arrows reach the others.
   #mark() {
     const chosen = this.#chosenRow() ?? this.body.rows[0];
-    for (const row of this.body.rows) {
+    if (chosen === this.marked) return;
+    for (const { row, button } of this.rows.values()) {
+      if (row !== chosen && row !== this.marked) continue;
       const is = row === chosen;
       row.classList.toggle("companion-chosen", is);
-      const button = row.querySelector("button");
       button.tabIndex = is ? 0 : -1;
       if (is) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
+    this.marked = chosen;
     if (this.grid.width) this.grid.draw();
   }
 

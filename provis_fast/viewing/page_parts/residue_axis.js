@@ -119,38 +119,35 @@ class ResidueAxis {
     return runs;
   }
 
-  // Ticks at round numbers of the author's numbering, at least `apart` pixels from each other.
+  // Ticks at round numbers of the author's numbering, at least `apart` pixels from each other. A
+  // chain that has none so round gets one at the roundest number that it has room for.
   ticks(apart) {
-    const step = TICK_STEPS.find((each) => each * this.scale >= apart) ?? 10_000;
+    const place = TICK_STEPS.findIndex((each) => each * this.scale >= apart);
+    const steps = TICK_STEPS.slice(0, place < 0 ? undefined : place + 1).reverse();
     const ticks = [];
-    for (const { index, chain } of this.blocks.values()) {
-      const [first, after] = this.inSight(index);
-      const own = [];
-      for (let i = first; i < after; i++) {
-        const number = /^-?\d+$/.test(chain.numbers[i]) ? Number(chain.numbers[i]) : NaN;
-        if (number % step !== 0) continue;
-        const pixel = this.at(index, i);
-        // Numbers may jump, and round ones then come close to each other.
-        if (own.length && pixel - own[own.length - 1].pixel < apart) continue;
-        own.push({ chain: index, residue: i, pixel, label: chain.numbers[i] });
+    for (const { index } of this.blocks.values()) {
+      const after = ticks.length ? ticks[ticks.length - 1].pixel + apart / 2 : -Infinity;
+      const own = this.#ticksOf(index, steps[0], apart, after);
+      for (let k = 1; own.length === 0 && k < steps.length; k++) {
+        own.push(...this.#ticksOf(index, steps[k], apart, after).slice(0, 1));
       }
-      if (own.length === 0) own.push(...this.#firstNumber(index, chain, first, after, apart));
       ticks.push(...own);
     }
-    return ticks.filter((tick, k) =>
-      k === 0 || tick.chain === ticks[k - 1].chain || tick.pixel - ticks[k - 1].pixel > apart / 2);
+    return ticks;
   }
 
-  // A chain without a round number in sight has its first one told, if there is room.
-  #firstNumber(index, chain, first, after, apart) {
-    if ((after - first) * this.scale < apart / 2) return [];
-    for (let i = first; i < after; i++) {
-      if (chain.numbers[i] !== "") {
-        return [{
-          chain: index, residue: i, pixel: this.at(index, i), label: chain.numbers[i],
-        }];
-      }
+  // Ticks of a chain in sight, beyond a pixel; where numbers jump, round ones may come too close.
+  #ticksOf(index, step, apart, beyond) {
+    const { numbers } = this.chains[index];
+    const ticks = [];
+    let least = beyond;
+    for (let [i, after] = this.inSight(index); i < after; i++) {
+      if (!/^-?\d+$/.test(numbers[i]) || Number(numbers[i]) % step !== 0) continue;
+      const pixel = this.at(index, i);
+      if (pixel < least) continue;
+      ticks.push({ chain: index, residue: i, pixel, label: numbers[i] });
+      least = pixel + apart;
     }
-    return [];
+    return ticks;
   }
 }
