@@ -133,7 +133,9 @@ def _arcs(payload: dict, head: int, threshold: float, symmetric: bool, chains=(0
             weight = np.triu(np.maximum(weight, weight.T))
         found += [
             (float(weight[i, j]), c, int(i), int(j))
-            for i, j in zip(*np.nonzero((weight >= np.float32(threshold)) & (weight > 0)), strict=True)
+            for i, j in zip(
+                *np.nonzero((weight >= np.float32(threshold)) & (weight > 0)), strict=True
+            )
         ]
     return sorted(found, key=lambda arc: (-arc[0], *arc[1:]))
 
