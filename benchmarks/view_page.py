@@ -4,7 +4,7 @@
 
 Opens each page in a headless Chromium that draws in software, with the network off. Without a
 payload, made-up proteins of 500 and 2,000 residues with the heads of ESM-2 8M (6 layers of 20) are
-taken. "first picture" is from the start of navigation to the first picture of structure and arcs;
+taken. Reading a pixel back waits for the graphics. "first picture" is from the start of navigation to the first picture of structure and arcs;
 "another head" from the choice to its picture. Medians over all openings and choices.
 """
 
@@ -24,10 +24,18 @@ from provis_fast.viewing import page as view_page
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
+# Done when everything given to the graphics was drawn.
+FINISH = """
+window.finishDrawing = () => {
+  const gl = document.querySelector("#scene canvas")?.getContext("webgl2");
+  gl?.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+};
+"""
 # The time at which the page says that it is ready, by its own clock.
 WATCH = """
 new MutationObserver((_, observer) => {
   if (!document.body?.dataset.ready) return;
+  window.finishDrawing();
   window.readyAt = performance.now();
   observer.disconnect();
 }).observe(document, { attributes: true, subtree: true, attributeFilter: ["data-ready"] });
@@ -38,6 +46,7 @@ CHANGE = """async () => {
     .addEventListener("drawn", done, { once: true }));
   document.getElementById("next").click();
   await drawn;
+  window.finishDrawing();
   return performance.now() - begun;
 }"""
 
@@ -54,7 +63,7 @@ def measure(browser, path: Path, repeats: int, heads: int) -> dict:
     first, change = [], []
     for _ in range(repeats):
         context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-        context.add_init_script(WATCH)
+        context.add_init_script(FINISH + WATCH)
         page = context.new_page()
         page.goto(path.as_uri())
         page.wait_for_selector("body[data-ready]", timeout=300_000)
