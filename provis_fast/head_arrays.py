@@ -16,6 +16,7 @@ from provis_fast.totals import (
     ATTENTION_BITS,
     BOOTSTRAP,
     EXPECTED_BITS,
+    LATER,
     PERMUTATIONS,
     VALUE_BITS,
     Totals,
@@ -85,7 +86,8 @@ class Moments(NamedTuple):
     background share of a protein (key values: sum and mean of its values).
 
     `proteins` (with n > 0, int64) and `nn` are [.., layers, heads]; the others, float64, are
-    [.., layers, heads, classes].
+    [.., layers, heads, classes]. `nnb`, the sum of n**2 b, is None in results of format versions
+    1 and 2, which did not keep it.
     """
 
     proteins: NDArray[np.int64]
@@ -95,6 +97,7 @@ class Moments(NamedTuple):
     nb: NDArray[np.float64]
     nbnb: NDArray[np.float64]
     ynb: NDArray[np.float64]
+    nnb: NDArray[np.float64] | None = None
 
 
 class Replicates(NamedTuple):
@@ -252,6 +255,8 @@ class HeadArrays:
             value = self._value_bits(p)
             bits = {"yy": 2 * value, "ny": value, "nb": EXPECTED_BITS, "nbnb": 2 * EXPECTED_BITS}
             bits["ynb"] = value + EXPECTED_BITS
+            if self.totals[LATER] is not None:
+                bits["nnb"] = EXPECTED_BITS
             sums = {
                 name: self._moment(name, self._columns(p)).to_float64(bits[name]) for name in bits
             }

@@ -49,8 +49,8 @@ from 1 in all of them.
     result: one that takes its place does not keep them.
 
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of earlier
-format versions are read as well: version 2 knew neither bootstrap nor permutations, and version 1,
-besides, had no failed.tsv and all of it in the manifest.
+format versions are read as well: version 2 knew neither bootstrap nor permutations, nor the sum of
+n**2 b that the interval of an excess takes, and version 1, besides, had no failed.tsv and all of it in the manifest.
 """
 
 from __future__ import annotations

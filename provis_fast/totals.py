@@ -25,6 +25,8 @@ from provis_fast.running_sums import Commit, RunningSum
 WEIGHTINGS = ("arcs", "attention", "both")
 ATTENTION_BITS = 32
 VALUE_BITS = 16
+#: A sum that results of format versions 1 and 2 do not hold.
+LATER = "moments.nnb"
 EXPECTED_BITS = 20
 """Fraction bits of n b, the eligible arcs of a protein times its background share."""
 BOOTSTRAP, PERMUTATIONS = "bootstrap.", "permutations."
@@ -103,6 +105,7 @@ class Totals:
     moments.nb         same                           sum of n b, b = its background share; 2**-20
     moments.nbnb       same                           sum of (n b)**2; 2**-40
     moments.ynb        same                           sum of y n b; 2**-20
+    moments.nnb        same                           sum of n n b; 2**-20 (format version 3)
     moments.nn         [thetas, layers, heads, P]     sum of n**2
     moments.proteins   same                           proteins with n > 0
     ================== ============================== =============================================
@@ -146,7 +149,7 @@ class Totals:
         }
         if weighting != "attention":
             shapes["arc_counts"] = (n_thresholds, *heads, channels.count)
-            for name in ("yy", "ny", "nb", "nbnb", "ynb"):
+            for name in ("yy", "ny", "nb", "nbnb", "ynb", "nnb"):
                 shapes[f"moments.{name}"] = (n_thresholds, *heads, n_columns)
             for name in ("nn", "proteins"):
                 shapes[f"moments.{name}"] = (n_thresholds, *heads, n_properties)
@@ -192,8 +195,13 @@ class Totals:
         return mine.keys() == theirs.keys() and all(mine[k].equals(theirs[k]) for k in mine)
 
     def fill(self, arrays: Mapping[str, Int128]) -> None:
-        """Take over arrays that were saved; ValueError where names or shapes differ."""
+        """Take over arrays that were saved; ValueError where names or shapes differ.
+
+        Those of results of earlier format versions lack `LATER`; then these totals do, too.
+        """
         held = dict(self.items())
+        if LATER not in arrays:
+            held.pop(LATER, None)
         if arrays.keys() != held.keys():
             raise ValueError(f"expected {sorted(held)}, got {sorted(arrays)}")
         for name, array in arrays.items():
@@ -205,7 +213,12 @@ class Totals:
     def add_(self, other: Totals) -> None:
         """Add other totals of the same shapes; nothing has changed when this raises."""
         mine, theirs = dict(self.items()), dict(other.items())
-        if mine.keys() != theirs.keys():
+        lacking = mine.keys() ^ theirs.keys()
+        if lacking == {LATER}:  # what only one of them knows is not known of both
+            mine.pop(LATER, None)
+            theirs.pop(LATER, None)
+            self._arrays.pop(LATER, None)
+        elif lacking:
             raise ResultError(f"results hold different totals: {sorted(mine)}, {sorted(theirs)}")
         self._add({name: theirs[name] for name in mine})
 
@@ -330,6 +343,7 @@ class Totals:
             "moments.nb": sum_int64(expected),
             "moments.nbnb": sum_products(expected, expected),
             "moments.ynb": sum_products(count, expected),
+            "moments.nnb": sum_products(eligible, expected),
             "moments.nn": sum_products(known, known),
             "moments.proteins": Int128.from_int64(np.count_nonzero(known, axis=0)),
         }

@@ -92,10 +92,10 @@ def naive(
     }
     excesses = [a - b for a, b in zip(ys, nbs, strict=True)]
     residuals = [a - p * b for a, b in zip(ys, ns, strict=True)]
-    mean = sum(excesses) / units
-    variance = sum((u - mean) ** 2 for u in excesses) / (units - 1)
+    e = (y - nb) / n
+    moved = sum((u - e * b) ** 2 for u, b in zip(excesses, ns, strict=True)) / n**2
     critical = stats.t.ppf((1 + confidence) / 2, units - 1)
-    half = critical * math.sqrt(units * variance) / float(n)
+    half = critical * math.sqrt(Fraction(units, units - 1) * moved)
     row["excess_low"], row["excess_high"] = row["excess"] - half, row["excess"] + half
     robust = Fraction(units, units - 1) * sum(e * e for e in residuals) / n**2
     half = critical * math.sqrt(robust)

@@ -12,6 +12,7 @@ HOSTILE = (
     "</script><img src=x onerror=alert(2)>",
     "\"'><svg onload=alert(3)>{{ 7 * 7 }}",
     "a&lt;b\u2028]]>--><!--",
+    r"$\frac{$ ^_ $$ % \n",
 )
 
 

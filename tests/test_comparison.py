@@ -265,6 +265,7 @@ def test_mass_needs_single_proteins(tmp_path, esm):
     (a, one), (b, two) = sides
     alone = pf.compare(a, b, "contact", statistic="mass")
     assert alone["difference"].notna().all() and alone["low"].isna().all()
+    assert alone["units_a"].isna().all()
     table = pf.compare(a, b, "contact", statistic="mass", per_protein=(one, two))
     assert table["low"].notna().all() and (table["units_shared"] == 0).all()
     assert np.allclose(table["difference"], alone["difference"])
@@ -448,6 +449,26 @@ def test_tables_of_another_result_are_refused(checkpoints):
     fewer = random_result(1)
     with pytest.raises(ResultError, match=r"no column 'eligible:scale'|of 10 proteins"):
         pf.compare(fewer, fewer, "scale", threshold=0.3, per_protein=(partly[1], partly[1]))
+
+
+def test_a_background_of_another_corpus_is_the_same_for_every_protein():
+    rng = np.random.default_rng(4)
+    n, y = comparison_cases.drawn(rng, np.full(30, 0.3), 3)
+    sides = []
+    for share in (0.1, 0.2):
+        options = {"background": [{"path": "other.fasta"}]}
+        result = comparison_cases.result_of(n, y, np.zeros(30), compat="provis", options=options)
+        totals = result.totals
+        totals["background_num"].lo[...] = int(share * 30 * comparison_cases.RESIDUES)
+        sides.append(result)
+    table = pf.compare(*sides)
+    assert (table["difference"] == 0).all()
+    assert table["excess_a"].to_numpy() == pytest.approx(table["proportion_a"] - 0.1)
+    assert table["excess_difference"].to_numpy() == pytest.approx(-0.1)
+    # With one background for all the excess is as sure as the proportion.
+    assert np.allclose(
+        table["excess_high"] - table["excess_low"], table["high"] - table["low"], rtol=1e-9
+    )
 
 
 def test_fewer_arcs_than_either_asks_for_leave_both_undefined():

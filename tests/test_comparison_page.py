@@ -311,6 +311,48 @@ def test_models_of_one_shape_can_be_kept_apart(folders, tmp_path):
     assert "Heads are not matched, as was asked for." in text and "centre of gravity" in text
 
 
+def test_several_thresholds_and_attention(tmp_path, browser):
+    """Findings are of the paper's threshold; the table has all, and tells them apart."""
+    changes = {"thresholds": (0.1, 0.3), "scalar_threshold": False, "weighting": "both"}
+    a, b = (named(drawn_result(SPECS, seed=s, **changes), s) for s in (0, 1))
+    out = write_comparison(a, b, tmp_path / "page.html")
+    table = pf.compare(a, b)
+    assert len(table) == 3 * 12 * 6
+    with browsers.visit(browser, out) as visit:
+        page = visit.page
+        page.wait_for_selector('[data-table="differences"][data-ready="yes"]')
+        assert "attention of at least 0.3" in page.inner_text(".lead")
+        page.select_option("#differences-statistic-choose", label="mass")
+        status = page.locator('[data-table="differences"] .table-status').inner_text()
+        assert "of 72 rows (of 216)" in status
+        page.select_option("#differences-threshold-choose", index=0)
+    one = pf.compare(a, b, "contact", threshold=0.3)
+    largest = one.loc[one[one["log_q"] < np.log(0.05)]["difference"].abs().idxmax()]
+    text = " ".join(_Text(out.read_text()).text.split())
+    assert f"of head {largest['layer'] + 1}-{largest['head'] + 1}, " in text
+
+
+def test_layers_in_another_order_are_the_same_layers():
+    """Rows of maps and profiles stand where their labels say."""
+    from provis_fast.inference.comparison_ground import Part
+    from provis_fast.reporting.comparison_figures import difference_maps
+    from provis_fast.reporting.comparison_profiles import model_heads
+
+    a, b = (
+        named(drawn_result((CONTACT,), 4, seed=s, layers=layers), s)
+        for s, layers in ((0, (3, 0, 2)), (1, (0, 1, 2, 3)))
+    )
+    table = pf.compare(a, b)
+    assert table["layer"].unique().tolist() == [3, 0, 2]
+    shown = difference_maps(CONTACT, table).axes[0].images[0].get_array()
+    for row, layer in enumerate((0, 2, 3)):
+        expected = 100 * table[table["layer"] == layer]["difference"]
+        assert np.allclose(shown[row], expected)
+    heads = model_heads(a, CONTACT, Part("arcs", 0.3, None, None), 100, "A")
+    assert heads.layers == (0, 2, 3)
+    assert np.array_equal(heads.proportion[2], a.proportion["contact"][0])
+
+
 def test_heads_with_too_few_arcs_leave_a_page(tmp_path):
     """No figure, no finding, and still a page that says so."""
     a, b = (named(drawn_result((CONTACT,), seed=s, min_arcs=10**9), s) for s in (0, 1))

@@ -380,6 +380,11 @@ def test_importing_figures_does_not_import_matplotlib():
             "statistic: this result has arcs; got 'mass'",
         ),
         (
+            lambda r: figures.top_heads(r, "contact", k=0),
+            ArgumentError,
+            "k: expected a number of heads from 1 on, got 0",
+        ),
+        (
             lambda r: figures.thresholds(r, "contact"),
             ArgumentError,
             "thresholds: expected a result with several, this one has 0.3; analyse with",

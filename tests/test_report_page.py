@@ -324,3 +324,21 @@ def test_columns_are_packed_to_six_digits():
     np.testing.assert_allclose(kept, wide, rtol=1e-6)
     columns = {"a": wide, "b": np.arange(1000, dtype=np.uint16)}
     assert embedding.pack_columns(columns) == embedding.pack_columns(columns)
+
+
+def test_of_several_thresholds_that_of_the_findings_is_shown_first(browser, tmp_path):
+    changes = {"thresholds": (0.1, 0.3), "scalar_threshold": False, "weighting": "both"}
+    result = drawn_result(SPECS, **changes)
+    with visit(browser, pf.report(result, tmp_path / "page.html")) as opened:
+        page = opened.page
+        page.wait_for_selector("[data-ready]")
+        assert set(column(page, "threshold")) == {"0.3"} and "48 rows (of 144)" in status(page)
+        assert page.input_value("#heads-threshold-choose") == "0.3"
+        options = page.locator("#heads-threshold-choose option").all_inner_texts()
+        assert options == ["all", "0.1", "0.3"]
+        page.select_option("#heads-threshold-choose", label="0.1")
+        assert set(column(page, "threshold")) == {"0.1"}
+        page.click("text=Show all")
+        assert "of 144 rows" in status(page)
+        page.select_option("#heads-statistic-choose", label="mass")
+        assert set(column(page, "threshold")) == {""} and page.locator(ROWS).count() == 48

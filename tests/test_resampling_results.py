@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import random
@@ -9,10 +10,11 @@ import random
 import analysis_cases
 import corpus_cases
 import numpy as np
+import pandas as pd
 import pytest
 import resampling_cases as cases
 from result_cases import Batch, empty_result
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import provis_fast as pf
 from provis_fast import storage
@@ -21,6 +23,7 @@ from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.measures import MAX_BYTES, Measures
 from provis_fast.plan import plan_packs
+from provis_fast.totals import LATER
 from provis_fast.worker import Worker
 
 OPTIONS = dict(weighting="both", batch_tokens=500, **cases.REPLICATES)
@@ -111,6 +114,10 @@ def _as_version(folder, version):
     head["format_version"] = version
     for name in ("bootstrap", "permutations"):
         del head["options"][name]
+    counts = folder / "counts.safetensors"
+    tensors = {n: t for n, t in load_file(counts).items() if not n.startswith(LATER)}
+    save_file(tensors, counts)
+    head["files"]["counts.safetensors"] = hashlib.sha256(counts.read_bytes()).hexdigest()
     if version == 1:
         del head["counted_notes"]
         (folder / "failed.tsv").unlink()
@@ -123,9 +130,31 @@ def test_results_of_earlier_versions_are_read(tmp_path, version):
     result.save(tmp_path / "out")
     _as_version(tmp_path / "out", version)
     again = storage.load(tmp_path / "out")
-    assert again.equals(result) and again.n_bootstrap == again.n_permutations == 0
+    assert again.n_bootstrap == again.n_permutations == 0
+    known = {name: total for name, total in result.totals.items() if name != LATER}
+    assert all(known[name].equals(total) for name, total in again.totals.items())
+    assert dict(again.totals.items()).keys() == known.keys()
     again.save(tmp_path / "out")  # as one of this version
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["format_version"] == 3
+    assert storage.load(tmp_path / "out").equals(again)
+
+
+def test_what_earlier_versions_did_not_keep_is_not_known(tmp_path):
+    new, other = (random_result(seed, n_bootstrap=0, n_permutations=0) for seed in (1, 2))
+    new.save(tmp_path / "out")
+    _as_version(tmp_path / "out", 2)
+    old = storage.load(tmp_path / "out")
+    assert old.moments["kind"].nnb is None and new.moments["kind"].nnb is not None
+    mine, theirs = new.infer(), old.infer()
+    intervals = ["excess_low", "excess_high"]
+    assert mine[intervals].notna().any().all() and theirs[intervals].isna().all().all()
+    pd.testing.assert_frame_equal(mine.drop(columns=intervals), theirs.drop(columns=intervals))
+    # Pooled with one that does know, in whatever order, it is known of one part only.
+    for parts in ([old, other], [other, old]):
+        pooled = pf.merge(parts)
+        assert pooled.moments["kind"].nnb is None
+        assert pooled.totals["moments.ynb"].equals(pf.merge([new, other]).totals["moments.ynb"])
+    assert other.moments["kind"].nnb is not None
 
 
 def test_a_result_without_replicates_says_how_to_have_them():

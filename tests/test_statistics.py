@@ -101,6 +101,7 @@ def test_moments_equal_plain_arithmetic(seed, largest):
             assert found.nb[at] == _float(sum(nb))
             assert found.nbnb[at] == _float(sum(a * a for a in nb))
             assert found.ynb[at] == _float(sum(a * b for a, b in zip(y, nb, strict=True)))
+            assert found.nnb[at] == _float(sum(a * b for a, b in zip(known, nb, strict=True)))
 
 
 def _float(value: Fraction | int) -> float:

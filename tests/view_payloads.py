@@ -141,9 +141,7 @@ def view_payload(
     names = [chr(ord("A") + k) for k in range(len(sequences))]
     shifts = np.cumsum([0, *(9.5 * max(1, round((n / _PER_HELIX) ** 0.5)) + 6 for n in lengths)])
     missing = [(5,), *((),) * len(lengths)]
-    chains = [
-        _chain(*one) for one in zip(names, sequences, shifts.tolist(), missing, strict=True)
-    ]
+    chains = [_chain(*one) for one in zip(names, sequences, shifts.tolist(), missing, strict=True)]
     chains[0].add_residue(_ligand(float(shifts[0])))
     described = []
     for c, n in enumerate(lengths):

@@ -64,6 +64,8 @@ def top_heads(
     ArgumentError, ResultError
         As for `heat_map`; ResultError also where no head has enough arcs.
     """
+    if k < 1:
+        raise ArgumentError(f"k: expected a number of heads from 1 on, got {k!r}")
     numbers = shares(result, property_name, statistic=statistic, threshold=threshold)
     index = None if class_name is None else numbers.index(class_name)
     spec = numbers.spec

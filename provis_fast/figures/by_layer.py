@@ -173,6 +173,9 @@ def layers(
         f"{readable(profile.class_name)} {profile.centre:.2f}" for profile in profiles[:12]
     ) + (", ..." if len(profiles) > 12 else "")
     restricted = len(result.layers) < result.n_layers
+    enough = f"{max(result.min_arcs, 1)} eligible arcs"
+    if first.statistic == "mass":
+        enough = "attention where the property is known"
     gaps = any((profile.heads == 0).any() for profile in profiles)
     return captions.set_caption(
         figure,
@@ -182,7 +185,7 @@ def layers(
         "share p (dashed, number at the upper right); each has a scale of its own.",
         f"Centres: {told}.",
         "Dotted: background.",
-        f"Gaps: layers without a head of {max(result.min_arcs, 1)} eligible arcs." if gaps else "",
+        f"Gaps: layers without a head of {enough}." if gaps else "",
         f"Only layers {_listed(result.layers)} of {result.n_layers} were analysed, and the centre "
         "is theirs."
         if restricted

@@ -102,7 +102,7 @@ def _wrapped(figure: Figure, text: str, width: float) -> list[str]:
         return renderer.get_text_width_height_descent(words, font, ismath=False)[0]
 
     lines: list[str] = []
-    for word in text.split():
+    for word in text.replace("≥ ", "≥\N{NO-BREAK SPACE}").split(" "):
         if lines and extent(f"{lines[-1]} {word}") <= limit:
             lines[-1] += f" {word}"
         else:

@@ -10,9 +10,14 @@ expectation, whatever its composition. The one-sample t-test over units,
 
     t = mean(u) / (s / sqrt(G)),    s**2 = sum (u - mean(u))**2 / (G - 1),
 
-has G - 1 degrees of freedom. The excess, sum u / sum n, has the interval
+has G - 1 degrees of freedom. The excess, e = sum u / sum n, is a ratio of two sums, as the
+proportion is, and has the interval e +- t_crit sqrt(V),
 
-    sum u / sum n +- t_crit sqrt(G s**2) / sum n.
+    V = G / (G - 1) sum (u - e n)**2 / (sum n)**2.
+
+At e = 0 this is the t-test turned round, but for the mean of u, which s**2 leaves out; elsewhere
+the two may disagree about an interval's end near 0. Results of format versions 1 and 2 lack a sum
+that it takes: NaN.
 
 **The proportion** p = sum y / sum n has the cluster-robust interval p +- t_crit sqrt(V),
 
@@ -48,7 +53,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from provis_fast.inference.log_probabilities import log_p_student
-from provis_fast.inference.unit_sums import UnitSums, excess_sums, ratio, residual_squares
+from provis_fast.inference.unit_sums import (
+    UnitSums,
+    excess_residual_squares,
+    excess_sums,
+    ratio,
+    residual_squares,
+)
 from provis_fast.totals import EXPECTED_BITS
 
 
@@ -99,8 +110,12 @@ def infer_units(sums: UnitSums, confidence: float) -> UnitInference:
     expected = ratio(sums.nb, sums.n * scale)
     excess = ratio(total, sums.n * scale)
     # sqrt(G s**2) / sum n, squared: spread / (G - 1) / (sum n)**2
-    excess_error = np.sqrt(_positive(ratio(spread, (sums.n * scale) ** 2)) / df)
-    t = np.where(excess_error > 0, excess / excess_error, np.nan)
+    t = excess / np.sqrt(_positive(ratio(spread, (sums.n * scale) ** 2)) / df)
+    residuals = excess_residual_squares(sums)
+    squares = np.full(shape, np.nan)
+    if residuals is not None:
+        squares = ratio(residuals, sums.n**4 * scale**2)
+    excess_error = np.sqrt(_positive(squares) * units / df)
     proportion = ratio(sums.y, sums.n << sums.bits)
     squares = ratio(residual_squares(sums), sums.n**4 << 2 * sums.bits)
     error = np.sqrt(_positive(squares) * units / df)

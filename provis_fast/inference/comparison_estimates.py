@@ -7,10 +7,8 @@ background share, Y, N and E the sums of y, n and n b over units:
     excess       e = (Y - E) / N    contribution of a unit  (y - n b - e n) / N
 
 From the tables of single proteins come the contributions themselves. Without them the sums that a
-result stores give the variance of p exactly. That of e needs sum n**2 b as well, of which they tell
-only between which bounds it lies: the matrix of the products of y, n and n b is positive
-semidefinite. The variance taken is the largest that the sums allow, so intervals of excesses are
-then too wide rather than too narrow.
+result stores give both variances; results of format versions 1 and 2 lack one that the excess
+takes, whose interval is then unknown.
 
 **Few arcs in a class.** Where a result has no arc in a class, every contribution is 0 and so is the
 robust variance, as if it were certain that the class never occurs. Where fewer than 10 of the arcs
@@ -312,7 +310,7 @@ def _from_moments(
     """Proportion, excess and expected share from the sums that a result stores."""
     moments = result.moments[spec.name]
     if theta is not None:
-        moments = type(moments)(*(array[theta] for array in moments))
+        moments = type(moments)(*(None if x is None else x[theta] for x in moments))
     units = np.broadcast_to(moments.proteins[..., None], p.shape)
     nn = moments.nn[..., None]
     squares = moments.yy - 2 * p * moments.ny + p**2 * nn
@@ -321,32 +319,19 @@ def _from_moments(
         return proportion, proportion._replace(value=p - background), background
     expected = moments.nb / n
     excess = p - expected
-    squares = _largest_squares(moments, excess, spec.is_value)
+    squares = np.full(p.shape, np.nan)
+    if moments.nnb is not None:
+        squares = _squares(moments, excess, moments.nnb)
     scale = moments.yy + moments.nbnb + excess**2 * nn
     return proportion, from_sums(excess, n, squares, scale, units), expected
 
 
-def _largest_squares(
-    moments: Moments, e: NDArray[np.float64], is_value: bool
+def _squares(
+    moments: Moments, e: NDArray[np.float64], nnb: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The largest sum of (y - n b - e n)**2 that the sums over units allow.
-
-    It is linear in X = sum n**2 b, the one product that is not stored. For vectors y, n and n b of
-    given products, abs(X yy - ny ynb)**2 <= (yy nn - ny**2) (yy nbnb - ynb**2). And as 0 <= b <= 1
-    (not for key values), X >= nbnb.
-    """
-    yy, ny, ynb, nbnb = moments.yy, moments.ny, moments.ynb, moments.nbnb
-    nn = moments.nn[..., None]
-    most = np.sqrt(nn * nbnb)
-    some = yy > 0
-    whole = np.where(some, yy, 1.0)
-    middle = np.where(some, ny * ynb / whole, 0.0)
-    product = np.maximum(yy * nn - ny**2, 0.0) * np.maximum(yy * nbnb - ynb**2, 0.0)
-    reach = np.where(some, np.sqrt(product) / whole, most)
-    low = np.maximum(middle - reach, -most if is_value else nbnb)
-    high = np.minimum(middle + reach, most)
-    cross = np.where(e > 0, high, np.minimum(low, high))
-    return yy + nbnb + e**2 * nn - 2 * ynb - 2 * e * ny + 2 * e * cross
+    """Sum of (y - n b - e n)**2."""
+    single = moments.yy + moments.nbnb + e**2 * moments.nn[..., None]
+    return single - 2 * moments.ynb - 2 * e * moments.ny + 2 * e * nnb
 
 
 def with_floors(a: HeadEstimates, b: HeadEstimates) -> tuple[HeadEstimates, HeadEstimates]:

@@ -143,8 +143,8 @@ class Comparison:
         return {
             "eligible_a": a.eligible[..., None],
             "eligible_b": b.eligible[..., None],
-            "units_a": a.proportion.units.astype(np.float64),
-            "units_b": b.proportion.units.astype(np.float64),
+            "units_a": _units(a),
+            "units_b": _units(b),
             "units_shared": proportion.shared if known else np.nan,
             "proportion_a": a.proportion.value,
             "proportion_b": b.proportion.value,
@@ -347,6 +347,12 @@ class Comparison:
         same = {"ignored": "same_model"} if self.ground.same_model else {}
         found = [NOTES[same.get(name, name)] for name in NOTES if name in covariances]
         return [*found, *self.notes]
+
+
+def _units(found: HeadEstimates) -> NDArray[np.float64]:
+    """Units behind each estimate; NaN where attention's are not known."""
+    units = found.proportion.units
+    return np.where((units == 0) & (found.eligible[..., None] > 0), np.nan, units)
 
 
 def _rows(found: HeadEstimates, rows: tuple[int, ...]) -> HeadEstimates:

@@ -20,7 +20,7 @@ log_p_z_bonferroni         corrected for the tests of the family
 units                      proteins, or clusters of them, that have eligible arcs
 expected                   proportion to expect from the units' own backgrounds, sum n b / sum n
 excess                     sum (y - n b) / sum n
-excess_low, excess_high    its interval, the one that belongs to `t`
+excess_low, excess_high    its cluster-robust interval
 low, high                  cluster-robust interval of the proportion (`clusters`)
 t, log_p                   of the t-test over units of y - n b, units - 1 degrees of freedom
 log_p_bonferroni, log_q    corrected for the tests of the family: Bonferroni, and

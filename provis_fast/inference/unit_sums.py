@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from provis_fast.totals import EXPECTED_BITS, VALUE_BITS
+from provis_fast.totals import EXPECTED_BITS, LATER, VALUE_BITS
 
 if TYPE_CHECKING:
     from provis_fast.fixed128 import Int128
@@ -36,6 +36,8 @@ class UnitSums(NamedTuple):
         Units with eligible arcs (n > 0).
     n, nn : integers [layers, heads, 1]
     y, nb, yy, ny, nbnb, ynb : integers [layers, heads, classes]
+    nnb : integers [layers, heads, classes] or None
+        None in results of earlier format versions.
     """
 
     bits: int
@@ -48,6 +50,7 @@ class UnitSums(NamedTuple):
     ny: Integers
     nbnb: Integers
     ynb: Integers
+    nnb: Integers | None
 
     @classmethod
     def of_proteins(cls, result: HeadStatistics, index: int, theta: int) -> UnitSums:
@@ -73,6 +76,7 @@ class UnitSums(NamedTuple):
         products = {
             name: integers(f"moments.{name}", columns) for name in ("nb", "yy", "ny", "nbnb", "ynb")
         }
+        products["nnb"] = None if totals[LATER] is None else integers(LATER, columns)
         return cls(
             bits=VALUE_BITS if result.properties[index].is_value else 0,
             units=totals["moments.proteins"][theta][..., index].to_int64()[..., None],
@@ -98,6 +102,20 @@ def excess_sums(sums: UnitSums) -> tuple[Integers, Integers]:
     total = (sums.y << shift) - sums.nb
     squares = (sums.yy << 2 * shift) - (sums.ynb << shift + 1) + sums.nbnb
     return total, sums.units.astype(object) * squares - total * total
+
+
+def excess_residual_squares(sums: UnitSums) -> Integers | None:
+    """N**2 sum (u - e n)**2 with e = U / N; U, N are sums of u, n. In units of 2**-40.
+
+    None where the sums lack what it takes.
+    """
+    if sums.nnb is None:
+        return None
+    shift = EXPECTED_BITS - sums.bits
+    total = (sums.y << shift) - sums.nb
+    squares = (sums.yy << 2 * shift) - (sums.ynb << shift + 1) + sums.nbnb
+    by_n = (sums.ny << shift) - sums.nnb
+    return squares * sums.n**2 - 2 * total * sums.n * by_n + total**2 * sums.nn
 
 
 def residual_squares(sums: UnitSums) -> Integers:

@@ -252,6 +252,7 @@ class _Gathered:
             "ny": sum_products(n_of_class, y),
             "nbnb": sum_products(expected, expected),
             "ynb": sum_products(y, expected),
+            "nnb": sum_products(n_of_class, expected),
         }
         for name, part in parts.items():
             self.totals[name] = self.totals[name] + part

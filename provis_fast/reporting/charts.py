@@ -70,7 +70,7 @@ def make_chart(spec: PropertySpec, ranked: pd.DataFrame, span: str) -> Chart | N
     if shown.empty:
         return None
     ends = shown[["proportion", "background", "low", "high"]].to_numpy(np.float64)
-    low, high = (0.0, 1.0) if not spec.is_value else (np.nanmin(ends), np.nanmax(ends))
+    low, high = (np.nanmin(ends), np.nanmax(ends)) if spec.is_value else (0.0, np.nanmax(ends))
     ticks = _ticks(float(low), float(high))
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     left = _WIDTH - _AXIS - 20
@@ -95,7 +95,7 @@ def make_chart(spec: PropertySpec, ranked: pd.DataFrame, span: str) -> Chart | N
         )
     base = 4 + _ROW * len(rows)
     texts = [
-        ChartTick(place(tick), f"{tick:g}" if spec.is_value else f"{100 * tick:.0f}%")
+        ChartTick(place(tick), f"{tick:g}" if spec.is_value else f"{100 * tick:g}%")
         for tick in ticks
     ]
     label = _label(spec, shown, span)
@@ -109,7 +109,7 @@ def _ticks(low: float, high: float) -> list[float]:
     step = 10 ** math.floor(math.log10((high - low) / 2))
     step *= next(m for m in (1, 2, 2.5, 5, 10) if (high - low) / (m * step) <= 4.01)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * n, 10) for n in range(first, last + 1)]
+    return [round(step * n, 12) for n in range(first, last + 1)]
 
 
 def _text(spec: PropertySpec, row: pd.Series) -> str:

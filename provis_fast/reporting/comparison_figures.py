@@ -159,6 +159,7 @@ def difference_maps(spec: PropertySpec, rows: pd.DataFrame) -> Figure:
         As for `scatter`.
     """
     classes = _most_different(spec, rows)
+    rows = rows.sort_values(["layer", "head"], kind="stable")
     layers = np.unique(rows["layer"].to_numpy())
     heads = np.unique(rows["head"].to_numpy())
     shape = (len(layers), len(heads))

@@ -58,8 +58,13 @@ def model_heads(
     else:
         at = () if result.scalar_threshold else result.thresholds.index(part.threshold)
         proportion = result.proportion[spec.name][at]
+    order = np.argsort(result.layers)
     return ModelHeads(
-        label, result.layers, result.n_layers, proportion, result.background[spec.name]
+        label,
+        tuple(np.asarray(result.layers)[order].tolist()),
+        result.n_layers,
+        proportion[order],
+        result.background[spec.name],
     )
 
 

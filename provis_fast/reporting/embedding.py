@@ -144,6 +144,7 @@ def make_table(
     rows: Sequence[Sequence[str]],
     flag: str | None = None,
     step: int = 50,
+    limits: Mapping[str, Mapping[str, float]] | None = None,
     source: str | None = None,
 ) -> EmbeddedTable:
     """A table for `table.js`, whose head describes `specs`.
@@ -168,6 +169,8 @@ def make_table(
         Column that is 1 where shares are values, not percent.
     step : int
         Rows shown at first.
+    limits : mapping, optional
+        By column, what is chosen at first: ``{"choose": value}``, of texts their number.
     source : str, optional
         Where all rows are to be found.
     """
@@ -177,6 +180,7 @@ def make_table(
         "file": file,
         "rows": len(next(iter(columns.values()))),
         "step": step,
+        "limits": dict(limits or {}),
         "sort": list(sort),
         "flag": flag,
         "groups": list(groups),

@@ -50,7 +50,7 @@ def head_table(
     columns, texts = _columns(kept, values)
     several = kept["statistic"].nunique() > 1 or kept["threshold"].nunique(dropna=False) > 1
     specs = _specs(kept, texts, focus, several)
-    first = _first_rows(kept, specs, values)
+    first = _first_rows(in_focus(kept, focus) if several else kept, specs, values)
     shown = [spec for spec in specs if spec["group"] == ""]
     embedded = make_table(
         "heads",
@@ -65,6 +65,7 @@ def head_table(
         rows=first,
         flag="is_value",
         step=STEP,
+        limits=_limits(texts, focus) if several else None,
         source="heads.csv and heads.parquet of the result",
     )
     return embedded, left_out
@@ -192,6 +193,14 @@ def _specs(
         if one["key"] in texts:
             one["values"] = texts[one["key"]]
     return kept
+
+
+def _limits(texts: dict[str, list[str]], focus: Focus) -> dict[str, dict[str, float]]:
+    """What the findings are about is what the table shows at first."""
+    found = {"statistic": {"choose": texts["statistic"].index(focus.statistic)}}
+    if focus.threshold is not None:
+        found["threshold"] = {"choose": focus.threshold}
+    return found
 
 
 def _groups(table: pd.DataFrame, focus: Focus) -> list[dict[str, Any]]:

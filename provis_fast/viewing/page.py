@@ -47,7 +47,11 @@ _REACT_COPYRIGHT = "Copyright (c) Meta Platforms, Inc. and affiliates"
 @cache
 def _own(name: str) -> str:
     """Text of a file of the page."""
-    return resources.files("provis_fast.viewing").joinpath("page_parts", name).read_text(encoding="utf-8")
+    return (
+        resources.files("provis_fast.viewing")
+        .joinpath("page_parts", name)
+        .read_text(encoding="utf-8")
+    )
 
 
 def _packed(content: bytes) -> str:

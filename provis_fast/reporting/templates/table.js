@@ -76,7 +76,7 @@ class DataTable {
     this.columns = columns;
     this.byKey = new Map(table.columns.map((column) => [column.key, column]));
     this.groups = new Set(table.groups.filter((group) => group.shown).map((group) => group.key));
-    this.limits = new Map(); // key -> {choose|minimum|maximum: value}
+    this.limits = new Map(Object.entries(table.limits)); // key -> {choose|minimum|maximum: value}
     this.inputs = new Map();
     this.sorting = table.sort;
     this.shown = table.step;
@@ -354,7 +354,7 @@ class DataTable {
         if (outer === undefined || this.columns[column.within][row] === outer) found.add(this.columns[column.key][row]);
       const values = this.byKey.get(column.key)?.values;
       const chosen = this.limits.get(column.key)?.choose;
-      const options = [...found].sort((a, b) => a - b);
+      const options = [...found].filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
       select.replaceChildren(new Option("all", ""), ...options.map((v) => new Option(values ? values[v] : v, v)));
       if (found.has(chosen)) select.value = chosen;
       else this.limits.delete(column.key);

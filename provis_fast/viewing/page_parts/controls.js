@@ -114,13 +114,10 @@ class Controls {
       kind("contact", `In contact: C-alphas within ${cutoff} Å`),
       kind("apart", "Not in contact"),
       kind("unknown", `Not counted: unresolved, or fewer than ${separation} apart`));
-    const has = (name) => this.data.chains.some((_, c) =>
-      labelledResidues(this.data.chains[c], name).length > 0);
-    if (has("binding_site")) {
-      list.append(swatch(SCENE_COLOURS.binding_site, "Binding site", true));
-    }
-    if (has("modification")) {
-      list.append(swatch(SCENE_COLOURS.modification, "Modified residue", true));
+    for (const [name, text] of Object.entries(SCENE_TRACKS)) {
+      if (this.data.chains.some((chain) => labelledResidues(chain, name).length > 0)) {
+        list.append(swatch(SCENE_COLOURS[name], text, true));
+      }
     }
     return element("fieldset", { id: "legend-fields" },
       element("legend", {}, "Colours"), list);

@@ -81,7 +81,7 @@ class MolstarViewer {
   // Draws `scene` (MolViewSpec) in an element; `ready` is kept when it was drawn.
   constructor(module, container, scene) {
     this.plugin = null;
-    this.module = module;
+    this.container = container;
     this.ready = new Promise((resolve, reject) => {
       this.failed = reject;
       this.loaded = resolve;
@@ -122,8 +122,14 @@ class MolstarViewer {
       this.loaded();
       canvas3d.setProps({ camera: { manualReset: true } });
       this.software = drawsInSoftware(canvas3d.webgl.gl);
-      if (this.software) this.#refineLater();
-      else canvas3d.setProps({ multiSample, postprocessing });
+      if (this.software) {
+        this.#refineLater();
+        for (const name of ["pointermove", "pointerdown", "wheel"]) {
+          this.container.addEventListener(name, () => this.#refineLater(), { passive: true });
+        }
+      } else {
+        canvas3d.setProps({ multiSample, postprocessing });
+      }
     });
   }
 
@@ -135,15 +141,17 @@ class MolstarViewer {
     return undefined;
   }
 
-  // Smooth edges once nothing has changed for a moment; drawing is slow enough until then.
+  // Smooth edges once nothing has changed, nor the pointer moved, for a moment: that takes several
+  // drawings, which would keep those that matter waiting.
   #refineLater() {
     if (!this.software) return;
-    const { canvas3d } = this.plugin;
+    const refine = (mode) => {
+      this.refined = mode !== "off";
+      this.plugin.canvas3d.setProps({ multiSample: { mode, sampleLevel: 2 } });
+    };
     clearTimeout(this.refining);
-    canvas3d.setProps({ multiSample: { mode: "off" } });
-    this.refining = setTimeout(() => canvas3d.setProps({
-      multiSample: { mode: "temporal", sampleLevel: 2 },
-    }), 700);
+    if (this.refined) refine("off");
+    this.refining = setTimeout(() => refine("temporal"), 800);
   }
 
   // Replace groups of primitives, by `ref`, and set opacities of representations; all at once.

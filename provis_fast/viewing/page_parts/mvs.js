@@ -6,10 +6,17 @@ const SCENE_COLOURS = {
   chains: ["#C9D3DC", "#DCD2C3", "#CADCCB", "#D8CADC", "#DCDAC3", "#C3DCD9"],
   other: "#E4E4E4",
   binding_site: "#CC79A7",
+  site_record: "#56B4E9",
   modification: "#E69F00",
   ligand: "#8C6D46",
 };
 const ELEMENT_COLOURS = { N: "#3050F8", O: "#E03030", S: "#D9B300", P: "#FF8000" };
+// Tracks of which residues are shown as sticks; those named first prevail in the cartoon's colour.
+const SCENE_TRACKS = {
+  modification: "Modified residue",
+  binding_site: "Binding site",
+  site_record: "Site named by the file",
+};
 // Opacity of chains that are in the view, but not chosen, and of those that are not in it.
 const FAINT = 0.35;
 
@@ -82,15 +89,18 @@ function structureNodes(data, state) {
     [{ label_asym_id: chain.label_asym }],
     SCENE_COLOURS.chains[c % SCENE_COLOURS.chains.length],
     state.chains.has(c) ? 1 : FAINT,
-    ["binding_site", "modification"].map((name) =>
+    Object.keys(SCENE_TRACKS).reverse().map((name) =>
       [SCENE_COLOURS[name], labelledResidues(chain, name)]),
     `chain-${c}`));
   if (others.length > 0) {
     const selector = others.map((asym) => ({ label_asym_id: asym }));
     nodes.push(cartoon(selector, SCENE_COLOURS.other, FAINT, [], "others"));
   }
-  for (const name of ["binding_site", "modification"]) {
-    const residues = chains.flatMap((chain) => labelledResidues(chain, name));
+  const taken = new Set();
+  for (const name of Object.keys(SCENE_TRACKS)) {
+    const residues = chains.flatMap((chain) => labelledResidues(chain, name))
+      .filter((one) => !taken.has(`${one.label_asym_id}:${one.label_seq_id}`));
+    for (const one of residues) taken.add(`${one.label_asym_id}:${one.label_seq_id}`);
     if (residues.length > 0) nodes.push(sticks(residues, SCENE_COLOURS[name], 0.8));
   }
   nodes.push(...["ligand", "branched", "ion"].map((kind) =>
@@ -130,7 +140,7 @@ function arcNodes(data, arcs, symmetric, radius) {
     return mvsNode("primitive", {
       kind: "arrow", ...shared, direction: null, length: null,
       show_start_cap: false, start_cap_length: 0.1, start_cap_radius: 0.1,
-      show_end_cap: true, end_cap_length: 4 * thick, end_cap_radius: 2.2 * thick,
+      show_end_cap: true, end_cap_length: 1 + 5 * thick, end_cap_radius: 0.3 + 2.2 * thick,
       show_tube: true, tube_radius: 0.8 * thick, tube_dash_length: null,
     });
   }).filter(Boolean);

@@ -91,7 +91,7 @@ class Scene {
 // Class of a residue in words; nothing where it is unknown, or the absence of something.
 function trackText(track, label) {
   if (label < 0) return "";
-  if (track.name !== "binding_site" && track.name !== "modification") return track.classes[label];
+  if (track.classes.length > 2) return track.classes[label];
   return label > 0 ? track.name.replaceAll("_", " ") : "";
 }
 
