@@ -50,7 +50,8 @@ from 1 in all of them.
 
 The same result gives the same bytes, but for ``run``. Nothing is ever unpickled. Results of earlier
 format versions are read as well: version 2 knew neither bootstrap nor permutations, nor the sum of
-n**2 b that the interval of an excess takes, and version 1, besides, had no failed.tsv and all of it in the manifest.
+n**2 b that the interval of an excess takes; version 1, besides, had no failed.tsv and all of it in
+the manifest.
 """
 
 from __future__ import annotations
