@@ -74,6 +74,18 @@ def test_a_caption_is_drawn_below_and_leaves_the_figure_alone(tmp_path):
     assert margin.getextrema()[0] == 255  # nothing runs over the edge
 
 
+@pytest.mark.parametrize("name", ["heat_map", "layers", "separation", "thresholds", "top_heads"])
+def test_notebooks_cut_off_margins_alone(name, tmp_path):
+    """Jupyter shows what the tight box of a figure holds: legends have to be in it."""
+    options = ("contact",) if name in ("heat_map", "top_heads", "thresholds") else ()
+    figure = getattr(figures, name)(made_up(thresholds=(0.1, 0.3)), *options)
+    widths = []
+    for box in (None, "tight"):
+        figure.savefig(tmp_path / "x.png", bbox_inches=box, dpi=50)
+        widths.append(Image.open(tmp_path / "x.png").width)
+    assert widths[1] > widths[0] - 15
+
+
 def test_save_refuses_other_formats_and_places(tmp_path):
     figure = figures.heat_map(made_up(2, 2), "contact")
     for name in ("a.gif", "a"):

@@ -290,7 +290,7 @@ def _legend(
     figure: Figure, where: tuple[float, float], lines: list[Any], labels: list[str], title: str
 ) -> None:
     width, height = figure.get_size_inches()
-    legend = figure.legend(
+    figure.legend(
         lines,
         labels,
         title=title,
@@ -302,7 +302,6 @@ def _legend(
         alignment="left",
         title_fontsize=style.SMALL,
     )
-    legend.set_in_layout(False)
 
 
 def _layer_bar(figure: Figure, where: tuple[float, float], names: list[str], line: Any) -> None:
