@@ -1,6 +1,6 @@
 """Time of a report: 30 layers x 16 heads, 30 properties, 150 classes, and of its parts.
 
-    python benchmarks/report.py [--layers 30] [--heads 16] [--repeats 3]
+    python benchmarks/report.py [--layers 30] [--heads 16] [--repeats 3] [--out FILE]
 
 Numbers are random. Parts are measured in the same run: reading is not among them.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import machine
 from report_cases import drawn_result, large_specs
 
 from provis_fast.inference.table import infer
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--heads", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="also write it there")
     arguments = parser.parse_args()
     specs = large_specs()
     result = drawn_result(specs, arguments.layers, arguments.heads)
@@ -55,7 +57,10 @@ def main() -> None:
             page = timed("whole", report, result, Path(folder) / "report.html")
         size = page.stat().st_size
     medians = {name: round(statistics.median(each), 3) for name, each in times.items()}
-    print(json.dumps({"rows": len(table), "bytes": size} | medians, indent=1))
+    found = {"machine": machine.describe(), "rows": len(table), "bytes": size} | medians
+    print(json.dumps(found, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
