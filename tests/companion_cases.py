@@ -10,23 +10,24 @@ import numpy as np
 from view_cases import decoded
 from view_payloads import encoded
 
-#: As `provis_fast.viewing.page` joins them, but for the three-dimensional parts.
-SCRIPTS = (
-    "data.js",
-    "state.js",
-    "elements.js",
-    "drawing_surface.js",
-    "residue_axis.js",
-    "arc_marks.js",
-    "annotation_tracks.js",
-    "companion.js",
-    "contact_map.js",
-    "arc_diagram.js",
-    "head_counts.js",
-    "head_grid.js",
-    "head_table.js",
-    "exports.js",
-)
+from provis_fast.viewing.page import SCRIPTS as WHOLE
+
+#: Parts of the page's program, but for the three-dimensional ones.
+SCRIPTS = [
+    name
+    for name in WHOLE
+    if name
+    not in (
+        "unpack.js",
+        "camera.js",
+        "mvs.js",
+        "molstar.js",
+        "scene.js",
+        "shown_arcs.js",
+        "controls.js",
+        "main.js",
+    )
+]
 N_LAYERS, N_HEADS = 3, 4
 CONTACT = {"cutoff": 8.0, "min_separation": 6, "atom": "CA"}
 _STRUCTURE = ["helix", "strand", "turn", "other"]

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import browser as browsers
 import numpy as np
 import pytest
+from html_pages import Page
 from report_cases import CONTACT, HOSTILE, drawn_result, key_class, value
 
 import provis_fast as pf
@@ -63,32 +63,10 @@ def pages(folders):
     return found
 
 
-class _Text(HTMLParser):
-    """Text by heading, and elements."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.text = ""
-        self._hidden = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._hidden += tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._hidden -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        if not self._hidden:
-            self.text += data
-
-
 def test_what_the_page_says_is_in_the_table(pages, folders):
     a, b = (pf.load_result(folders / name) for name in ("first", "second"))
     table = pf.compare(a, b)
-    page = _Text(pages["corpora"].read_text())
+    page = Page(pages["corpora"].read_text())
     text = " ".join(page.text.split())
     assert "first and second compared" in text
     assert "No protein is in both results, of 60 in A and 80 in B" in text
@@ -108,7 +86,7 @@ def test_what_the_page_says_is_in_the_table(pages, folders):
         f"Of {len(tested)} heads tested, {len(rows)} differ (q < 0.05): {more} with more in B, "
         f"{len(rows) - more} with less."
     ) in text
-    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    images = [attrs for tag, attrs in page.elements if tag == "img"]
     assert len(images) == 2 * len(SPECS)
     assert all(image["src"].startswith("data:image/png;base64,") for image in images)
     assert all(len(image["alt"]) > 20 for image in images)
@@ -117,7 +95,7 @@ def test_what_the_page_says_is_in_the_table(pages, folders):
 def test_models_are_summarised(pages, folders):
     a, b = (pf.load_result(folders / name) for name in ("first", "other"))
     table = pf.compare(a, b, "site").set_index("summary")
-    text = " ".join(_Text(pages["models"].read_text()).text.split())
+    text = " ".join(Page(pages["models"].read_text()).text.split())
     assert "3 layers × 4 heads and 5 layers × 3 heads: their heads do not correspond" in text
     best = table.loc["max_proportion"]
     for side in "ab":
@@ -137,7 +115,7 @@ def test_models_are_summarised(pages, folders):
 def test_the_page_is_whole(pages, name):
     page = pages[name].read_text()
     assert "Content-Security-Policy" in page and "default-src 'none'" in page
-    for tag, attrs in _Text(page).tags:
+    for tag, attrs in Page(page).elements:
         for key in ("src", "href"):
             address = attrs.get(key, "#")
             assert address.startswith(("#", "data:")), (tag, address)
@@ -273,14 +251,14 @@ def test_tables_of_single_proteins_are_used_where_both_have_them(tmp_path, esm):
         comparison_cases.analysed(esm, proteins, folder)
         results.append(folder / "result")
     out = pf.report(results[0], tmp_path / "page.html", other=results[1])
-    text = _Text(out.read_text()).text
+    text = Page(out.read_text()).text
     assert "Differences are tested protein by protein" in text
     ids = pf.read_per_protein(results[0], "proteins")["protein"].to_pylist()
     clusters = tmp_path / "clusters.tsv"
     others = pf.read_per_protein(results[1], "proteins")["protein"].to_pylist()
     clusters.write_text("".join(f"c\t{name}\n" for name in sorted({*ids[:3], *others[:2]})))
     pf.report(results[0], out, other=results[1], clusters=clusters)
-    assert "in 11 clusters, by clusters.tsv" in _Text(out.read_text()).text
+    assert "in 11 clusters, by clusters.tsv" in Page(out.read_text()).text
 
 
 def test_incomplete_results_are_told_and_refused(tmp_path):
@@ -307,7 +285,7 @@ def test_models_of_one_shape_can_be_kept_apart(folders, tmp_path):
     """Two models that were trained independently: heads of one number have nothing in common."""
     arguments = ["report", str(folders / "first"), str(folders / "second"), "--unmatched"]
     assert main([*arguments, "--out", str(tmp_path / "page.html")]) == 0
-    text = _Text((tmp_path / "page.html").read_text()).text
+    text = Page((tmp_path / "page.html").read_text()).text
     assert "Heads are not matched, as was asked for." in text and "centre of gravity" in text
 
 
@@ -328,7 +306,7 @@ def test_several_thresholds_and_attention(tmp_path, browser):
         page.select_option("#differences-threshold-choose", index=0)
     one = pf.compare(a, b, "contact", threshold=0.3)
     largest = one.loc[one[one["log_q"] < np.log(0.05)]["difference"].abs().idxmax()]
-    text = " ".join(_Text(out.read_text()).text.split())
+    text = " ".join(Page(out.read_text()).text.split())
     assert f"of head {largest['layer'] + 1}-{largest['head'] + 1}, " in text
 
 

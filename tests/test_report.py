@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import os
 import re
 import subprocess
@@ -11,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from html_pages import Page
 from report_cases import CONTACT, HOSTILE, drawn_result, key_class, value
 
 import provis_fast as pf
@@ -26,31 +26,6 @@ SPECS = (
     key_class("secondary_structure", "helix", "strand", "turn", "other"),
     value("plddt"),
 )
-
-
-class Page(html.parser.HTMLParser):
-    """Elements and text of a page, as a browser without scripts would have them."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.text = ""
-        self._hidden = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self._hidden += tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._hidden -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        if not self._hidden:
-            self.text += data
-
-    def named(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +160,7 @@ def test_there_must_be_a_result_with_proteins(tmp_path):
 
 def test_a_file_that_is_no_report_is_left_alone(saved, tmp_path, no_figures):
     (tmp_path / "thesis.html").write_text("<html>mine")
-    with pytest.raises(ResultError, match=r"no report.*--overwrite"):
+    with pytest.raises(ResultError, match=r"no page of this package.*--overwrite"):
         pf.report(saved, tmp_path / "thesis.html")
     assert (tmp_path / "thesis.html").read_text() == "<html>mine"
     pf.report(saved, tmp_path / "thesis.html", overwrite=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from provis_fast import storage
-from provis_fast.atomic import cannot_write, flushed_file, replaced_file
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.statistics import HeadStatistics
-from provis_fast.written_pages import is_page
+from provis_fast.written_pages import check_target, write_page
 
 #: Names of reports in the folder of the (first) result.
 REPORT, COMPARISON = "report.html", "comparison.html"
@@ -78,7 +76,7 @@ def report(
         raise ArgumentError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
     first = read(result, allow_partial)
     second = None if other is None else read(other, allow_partial)
-    target = check_out(_place(result, out, other), overwrite)
+    target = check_target(_place(result, out, other), "report", overwrite)
     if second is not None:
         from provis_fast.reporting.comparison import write_comparison
 
@@ -151,48 +149,3 @@ def _place(
             "out: expected the name of a file, as a result in memory has no folder, got None"
         )
     return Path(result) / (REPORT if other is None else COMPARISON)
-
-
-def check_out(out: Path, overwrite: bool = False) -> Path:
-    """Make sure that a report may be written to a file, before the work is done.
-
-    Raises
-    ------
-    ResultError
-        A folder stands there, a file that is no report, or the place cannot be written.
-    """
-    target = Path(os.path.realpath(out))
-    if target.is_dir():
-        raise ResultError(
-            f"{out}: a folder stands there; give the name of a file, such as {REPORT}"
-        )
-    if target.exists() and not overwrite and not is_page(target):
-        raise ResultError(
-            f"{out}: a file stands there that is no report of this package; give another name, or "
-            "replace it with overwrite=True (--overwrite)"
-        )
-    try:
-        with replaced_file(target.with_name(f".{target.name}.tried")) as tried:
-            raise _Tried(tried)
-    except _Tried:
-        return target
-
-
-class _Tried(Exception):
-    """Ends the writing of a file that was only to be tried."""
-
-
-def write_page(page: str, target: Path) -> None:
-    """Write a page, whole or not at all.
-
-    Raises
-    ------
-    ResultError
-        It cannot be written.
-    """
-    try:
-        with replaced_file(target) as temporary, flushed_file(temporary) as stream:
-            # Names of files need not be valid text.
-            stream.write(page.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise cannot_write(target, error) from error
