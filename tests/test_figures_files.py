@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -35,7 +36,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
         f"figures.save(figures.heat_map(made_up(), 'contact'), {str(tmp_path / 'a')!r} + '.svg')\n"
         f"figures.save(figures.heat_map(made_up(), 'contact'), {str(tmp_path / 'a')!r} + '.pdf')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
     for kind in ("svg", "pdf"):
         path = figures.save(figures.heat_map(made_up(), "contact"), tmp_path / f"b.{kind}")
         assert path.read_bytes() == (tmp_path / f"a.{kind}").read_bytes()
