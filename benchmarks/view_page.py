@@ -4,8 +4,9 @@
 
 Opens each page in a headless Chromium that draws in software, with the network off. Without a
 payload, made-up proteins of 500 and 2,000 residues with the heads of ESM-2 8M (6 layers of 20) are
-taken. Reading a pixel back waits for the graphics. "first picture" is from the start of navigation to the first picture of structure and arcs;
-"another head" from the choice to its picture. Medians over all openings and choices.
+taken. "first picture" is from the start of navigation to the first picture of structure and arcs,
+"another head" from the choice to its picture; a pixel is read back, which waits for the graphics.
+Medians over all openings and choices.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from functools import cache
 from importlib import metadata, resources
 
@@ -102,6 +103,11 @@ def _licences() -> list[dict[str, str]]:
     ]
 
 
+def _ascii_script(code: str) -> str:
+    """The same program, so that it, and its hash, is right in a frame of a page in any encoding."""
+    return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], code)
+
+
 def _policy(code: str) -> str:
     """What the page may do: run its own script, and import what it has unpacked; no network.
 
@@ -144,11 +150,11 @@ def render(payload: dict) -> str:
     """
     import jinja2
 
-    code = "\n".join(_own(name) for name in SCRIPTS)
+    code = _ascii_script("\n".join(_own(name) for name in SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     content = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     licences = json.dumps(_licences())
-    return environment.from_string(_own("page.html.j2")).render(
+    page = environment.from_string(_own("page.html.j2")).render(
         title=payload["title"],
         generator=f"provis_fast {payload['created_with']['provis_fast']}",
         policy=_policy(code),
@@ -160,3 +166,4 @@ def render(payload: dict) -> str:
             **_molstar(),
         },
     )
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
