@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from provis_fast import storage
-from provis_fast.atomic import cannot_write, flushed_file, replaced_file
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.statistics import HeadStatistics
-from provis_fast.written_pages import is_page
+from provis_fast.written_pages import check_target, write_page
 
 #: Names of reports in the folder of the (first) result.
 REPORT, COMPARISON = "report.html", "comparison.html"
@@ -45,15 +43,15 @@ def report(
     matched : bool, optional
         With `other`: whether a head of one is that of the other; see `provis_fast.compare`.
     per_protein : str or path, optional
-        Tables of single proteins, needed for clusters; default: those in the result's folder (of a
-        comparison always).
+        Tables of single proteins, needed for clusters; default: those in the result's folder. Not
+        with `other`: a comparison reads those in both folders.
     clusters : str or path, optional
         Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
         inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
         there are tables of single proteins, they do so without it.
     views : iterable of str or path
         3-D views (`provis_fast.view`) to link to, relative to the report. A ``view.html`` beside
-        the report is linked to anyway.
+        the report is linked to anyway. Not with `other`.
     confidence : float
         Of the intervals.
     allow_partial : bool
@@ -69,16 +67,21 @@ def report(
     Raises
     ------
     ArgumentError
-        No place to write to, or a confidence outside of (0, 1).
+        No place to write to, a confidence outside of (0, 1), views that are no list, or an
+        argument of a comparison without `other`, or the reverse.
     ResultError
         No result there, another version, an incomplete one, one of no protein; a view that is not
         there; a place that cannot be written, or holds a file that is no report.
     """
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+    if isinstance(views, (str, PathLike)):
+        raise ArgumentError(f"views: expected a list of files, got the single name {views!r:.80}")
+    views = [Path(view) for view in views]
+    _check_together(other, matched, per_protein, views)
     first = read(result, allow_partial)
     second = None if other is None else read(other, allow_partial)
-    target = check_out(_place(result, out, other), overwrite)
+    target = check_target(_place(result, out, other), "report", overwrite)
     if second is not None:
         from provis_fast.reporting.comparison import write_comparison
 
@@ -104,11 +107,32 @@ def report(
         page=target,
         per_protein=per_protein,
         clusters=clusters,
-        views=[Path(view) for view in views],
+        views=views,
         confidence=confidence,
     )
     write_page(render(content), target)
     return target
+
+
+def _check_together(
+    other: object, matched: bool | None, per_protein: object, views: list[Path]
+) -> None:
+    """Refuse what a report of this kind would leave unused."""
+    if other is None:
+        if matched is not None:
+            raise ArgumentError(
+                "matched: is about the heads of two results, and there is one; give other as well"
+            )
+        return
+    if views:
+        raise ArgumentError(
+            "views: a comparison links to no views; give them to the report of one result"
+        )
+    if per_protein is not None:
+        raise ArgumentError(
+            "per_protein: a comparison reads the tables in the folders of both results; leave it "
+            "out"
+        )
 
 
 def read(result: HeadStatistics | str | PathLike[str], allow_partial: bool) -> HeadStatistics:
@@ -151,48 +175,3 @@ def _place(
             "out: expected the name of a file, as a result in memory has no folder, got None"
         )
     return Path(result) / (REPORT if other is None else COMPARISON)
-
-
-def check_out(out: Path, overwrite: bool = False) -> Path:
-    """Make sure that a report may be written to a file, before the work is done.
-
-    Raises
-    ------
-    ResultError
-        A folder stands there, a file that is no report, or the place cannot be written.
-    """
-    target = Path(os.path.realpath(out))
-    if target.is_dir():
-        raise ResultError(
-            f"{out}: a folder stands there; give the name of a file, such as {REPORT}"
-        )
-    if target.exists() and not overwrite and not is_page(target):
-        raise ResultError(
-            f"{out}: a file stands there that is no report of this package; give another name, or "
-            "replace it with overwrite=True (--overwrite)"
-        )
-    try:
-        with replaced_file(target.with_name(f".{target.name}.tried")) as tried:
-            raise _Tried(tried)
-    except _Tried:
-        return target
-
-
-class _Tried(Exception):
-    """Ends the writing of a file that was only to be tried."""
-
-
-def write_page(page: str, target: Path) -> None:
-    """Write a page, whole or not at all.
-
-    Raises
-    ------
-    ResultError
-        It cannot be written.
-    """
-    try:
-        with replaced_file(target) as temporary, flushed_file(temporary) as stream:
-            # Names of files need not be valid text.
-            stream.write(page.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise cannot_write(target, error) from error
