@@ -18,7 +18,7 @@ from provis_fast import storage
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.record_log import NOTED, Remark
-from provis_fast.reporting import citation, content
+from provis_fast.reporting import citation, content, pictures
 from provis_fast.reporting.embedding import script_json
 
 SPECS = (
@@ -54,7 +54,7 @@ def test_a_report_stands_in_the_folder_of_its_result(saved):
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests of what stands where: figures take most of the time."""
-    monkeypatch.setattr(content, "draw_all", lambda *of: ((), {}))
+    monkeypatch.setattr(content, "draw_all", lambda *of: ((), {}, 0))
 
 
 @pytest.fixture(scope="module")
@@ -290,3 +290,26 @@ def test_report_is_a_function_whatever_is_imported_first():
     code += "print({'matplotlib', 'jinja2', 'torch'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout == "set()\n"
+
+
+def test_arguments_that_a_report_of_this_kind_has_no_use_for(saved, tmp_path):
+    out = tmp_path / "page.html"
+    for options, message in (
+        ({"views": "view.html"}, "views: expected a list"),
+        ({"other": saved, "views": ["view.html"]}, "views: a comparison links to no views"),
+        ({"other": saved, "per_protein": saved}, "per_protein: a comparison reads"),
+        ({"matched": True}, "matched: is about the heads of two results"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            pf.report(saved, out, **options)
+    assert not out.exists()
+
+
+def test_figures_that_are_not_in_the_page_are_counted(saved, tmp_path, monkeypatch):
+    whole = Page(pf.report(saved, tmp_path / "whole.html").read_text())
+    assert "figures more" not in whole.text
+    monkeypatch.setattr(pictures, "MAX_FIGURES", 1)
+    fewer = Page(pf.report(saved, tmp_path / "fewer.html").read_text())
+    assert "figures more of these properties" in fewer.text
+    assert "provis-fast figures DIR --out FOLDER" in fewer.text
+    assert len(fewer.named("img")) < len(whole.named("img"))

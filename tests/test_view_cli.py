@@ -15,6 +15,7 @@ from view_cases import hairpin, hairpin_cif
 
 import provis_fast as pf
 from provis_fast.cli import main
+from provis_fast.viewing import chains
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,18 @@ def test_an_unknown_model(tmp_path, structure, capsys):
     out = ["-o", str(tmp_path / "v.html")]
     assert main(["view", structure, "--model", str(tmp_path / "none"), *out]) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_a_chain_that_cannot_be_shown(tmp_path, folder, capsys, monkeypatch):
+    path = tmp_path / "two.pdb"
+    long = " ".join(["ALA"] * 40)
+    path.write_text(pdb_text(hairpin("A"), hairpin("B", codes=long, shift=30.0)))
+    monkeypatch.setattr(chains, "MAX_RESIDUES", 30)
+    command = ["view", str(path), "--model", folder, "-o", str(tmp_path / "v.html")]
+    assert main(command) == 3
+    assert "note: chain B: 40 residues are too many" in capsys.readouterr().err
+    assert [c["id"] for c in embedded((tmp_path / "v.html").read_text())["chains"]] == ["A"]
+    assert main([*command, "--chain", "A"]) == 0  # the other was not asked for
 
 
 HOSTILE = "</script><script>alert(1)</script><!--\u2028'\"&"

@@ -14,7 +14,7 @@ from view_cases import hairpin, hairpin_cif
 import provis_fast as pf
 from provis_fast.cli import main
 from provis_fast.errors import ArgumentError, InputError, ResultError
-from provis_fast.viewing import chains
+from provis_fast.viewing import chains, making
 
 
 @pytest.fixture
@@ -109,6 +109,15 @@ def test_a_chain_that_the_model_has_no_positions_for(tmp_path, bert):
 def test_a_chain_that_the_page_has_no_positions_for(structure, esm, monkeypatch):
     monkeypatch.setattr(chains, "MAX_RESIDUES", 20)
     with pytest.raises(InputError, match="chain A: 24 residues are too many for a view"):
+        pf.view(structure, esm)
+
+
+def test_more_arcs_than_a_page_can_hold(structure, esm, monkeypatch):
+    n = len(pf.view(structure, esm).arcs)
+    monkeypatch.setattr(making, "MAX_ARCS", n)
+    pf.view(structure, esm)
+    monkeypatch.setattr(making, "MAX_ARCS", n - 1)
+    with pytest.raises(ArgumentError, match=f"threshold: .* at most {n - 1:,} .* got 0.1"):
         pf.view(structure, esm)
 
 

@@ -239,12 +239,33 @@ def test_keyboard_moves_the_slider_and_through_the_ranking(page):
     page.keyboard.press("n")  # the slider has the keys
     assert page.input_value("#head") == "2"
     page.focus("#save-arcs")
+
+    def rank() -> int:
+        return int(page.inner_text("#rank").split()[1])
+
+    first = rank()
     page.keyboard.press("n")
-    assert page.input_value("#head") == "1"
+    assert rank() == first + 1
     page.keyboard.press("p")
-    page.keyboard.press("p")
-    assert page.input_value("#head") == "3"
-    assert page.inner_text("#rank").startswith("Ranked 10 of 12: 51.0% of 100 arcs that count")
+    assert rank() == first
+
+
+def test_the_ranking_is_that_of_the_slider_in_all_parts(page):
+    page.focus("#threshold")
+    for key in ("PageUp", "PageUp", "PageUp"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(200)
+    rows = page.eval_on_selector_all(
+        "#heads tbody tr",
+        "rows => rows.map((row) => [row.dataset.layer, row.dataset.head, "
+        "...[...row.cells].map((cell) => cell.textContent)])",
+    )
+    assert len(rows) == 12
+    for layer, head, rank, _, _, eligible, *_ in rows:
+        _choose(page, layer=int(layer), head=int(head))
+        told = page.inner_text("#rank")
+        assert told.startswith(f"Ranked {rank} of 12: ")
+        assert f"{eligible} arcs that count" in told or eligible == "0"
 
 
 def test_the_worst_head_has_no_next_one_and_says_why(page):

@@ -187,8 +187,8 @@ def view_payload(
             "layer": layer,
             "head": head,
             "arcs": arcs_per_head * len(lengths),
-            "eligible": 100,
-            "contacts": 60 - k,
+            "eligible": 0 if k == len(order) - 1 else 100,
+            "contacts": 0 if k == len(order) - 1 else 60 - k,
             "proportion": None if k == len(order) - 1 else (60 - k) / 100,
             "background": 0.05,
         }

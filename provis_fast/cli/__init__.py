@@ -4,7 +4,8 @@ Each subcommand stands in a module of its own, imported when it is called: help 
 wait for torch. Progress and messages go to stderr, results to files and a short table to stdout.
 
 Exit status: 0 all analysed, or skipped by a stated option; 2 bad usage, no usable input, or a
-result that could not be written; 3 finished, but some proteins failed; 130 interrupted.
+result that could not be written; 3 finished, but some proteins (of a view, chains)
+failed; 130 interrupted.
 """
 
 from __future__ import annotations

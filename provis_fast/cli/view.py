@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from provis_fast.cli import OK, output
+from provis_fast.cli import OK, SOME_FAILED, output
 from provis_fast.errors import ArgumentError
 from provis_fast.written_pages import check_target, write_page
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         output.tell(f"note: {note}")
     write_page(made.html(), target)
     output.say(f"{_table(made)}\n\n{opened(made)}\nFile: {arguments.out}", target)
-    return OK
+    return SOME_FAILED if made.left_out else OK
 
 
 def _load(arguments: argparse.Namespace) -> Model:

@@ -33,13 +33,13 @@ from provis_fast.reporting.embedding import (
 )
 from provis_fast.reporting.findings import FEW_UNITS, Finding
 from provis_fast.reporting.focus import PAPERS_THRESHOLD
+from provis_fast.written_pages import write_page
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from provis_fast.head_arrays import PropertySpec
     from provis_fast.statistics import HeadStatistics
-from provis_fast.written_pages import write_page
 
 #: Proteins x heads x classes up to which tables of single proteins are read unasked.
 _MOST_NUMBERS = 1 << 25
@@ -142,7 +142,7 @@ def render(content: ComparisonContent) -> str:
             title=content.title,
             version=__version__,
             css=own_text("report.css"),
-            scripts=own_text("table.js", "report.js"),
+            scripts=own_text("table_numbers.js", "table.js", "report.js"),
             citations=CITATIONS,
             bibtex=BIBTEX,
             few=FEW_UNITS,

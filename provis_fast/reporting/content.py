@@ -84,6 +84,7 @@ class ReportContent:
     overview: tuple[EmbeddedFigure, ...]
     table: EmbeddedTable
     left_out: int
+    undrawn: int
     properties: tuple[PropertySection, ...]
     views: tuple[Link, ...]
     view_command: str | None
@@ -131,7 +132,7 @@ def gather(
     about = focus(result, unit, confidence)
     found = findings(result, table, about)
     embedded, left_out = head_table(result, table, about)
-    overview, pictures = draw_all(result, about, table, best_classes(found))
+    overview, pictures, undrawn = draw_all(result, about, table, best_classes(found))
     name = provenance.short_model_name(result)
     return ReportContent(
         title=f"Attention heads of {name}",
@@ -147,6 +148,7 @@ def gather(
         overview=overview,
         table=embedded,
         left_out=left_out,
+        undrawn=undrawn,
         properties=tuple(_sections(result, table, about, found, pictures)),
         views=links,
         view_command=_view_command(result, found, about),
@@ -247,6 +249,15 @@ def _cautions(result: HeadStatistics, about: Focus) -> list[str]:
             f"There are only {result.analysed:,} proteins. With fewer than {FEW_UNITS} the "
             "tests are approximate: take q-values near 0.05 for hints."
         )
+    found.append(
+        "The heads named here were picked as the best of many, by the same proteins that give "
+        "their shares: the share of a picked head is likely to be somewhat smaller in other "
+        "proteins, and its interval does not allow for the picking."
+    )
+    found.append(
+        "Of a rare class most proteins have few arcs or none, and the t-test then finds too many "
+        "heads below the background: take few heads below one for hints."
+    )
     found.append(
         "Tests are corrected over the heads of one class of one property, not over all properties "
         f"({wording.count(len(result.properties), 'property', 'properties')} here)."

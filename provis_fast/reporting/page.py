@@ -20,7 +20,7 @@ def render(content: ReportContent) -> str:
         title=content.title,
         version=content.version,
         css=own_text("report.css"),
-        scripts=own_text("table.js", "report.js"),
+        scripts=own_text("table_numbers.js", "table.js", "report.js"),
         citations=CITATIONS,
         bibtex=BIBTEX,
         few=FEW_UNITS,

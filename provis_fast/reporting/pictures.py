@@ -25,7 +25,7 @@ Drawn = tuple[EmbeddedFigure, ...]
 
 def draw_all(
     result: HeadStatistics, about: Focus, inferred: pd.DataFrame, best: Mapping[str, str]
-) -> tuple[Drawn, dict[str, Drawn]]:
+) -> tuple[Drawn, dict[str, Drawn], int]:
     """Figures about the whole result, and those of each property.
 
     Figures for which the numbers do not suffice are left out.
@@ -44,6 +44,8 @@ def draw_all(
     -------
     whole : tuple of EmbeddedFigure
     single : dict of str to tuple of EmbeddedFigure
+    left_out : int
+        Figures of properties beyond `MAX_FIGURES`, which were not tried.
     """
     from provis_fast import figures
     from provis_fast.figures import style
@@ -52,7 +54,8 @@ def draw_all(
     single: dict[str, list[EmbeddedFigure]] = {}
     options = {"threshold": about.threshold, "statistic": about.statistic, "inferred": inferred}
     plans = figures.planned(result)
-    chosen = _chosen([plan for plan in plans if plan.property is not None], best)
+    of_properties = [plan for plan in plans if plan.property is not None]
+    chosen = _chosen(of_properties, best)
     with style.styled():
         for plan in plans:
             if plan.property is not None and plan.name not in chosen:
@@ -64,7 +67,8 @@ def draw_all(
             text = figures.caption(figure)
             into = whole if plan.property is None else single.setdefault(plan.property, [])
             into.append(embed_figure(figure, f"Figure: {_first_sentence(text)}", text))
-    return tuple(whole), {name: tuple(found) for name, found in single.items()}
+    left_out = sum(plan.name not in chosen for plan in of_properties)
+    return tuple(whole), {name: tuple(found) for name, found in single.items()}, left_out
 
 
 def _chosen(plans: Sequence[Planned], best: Mapping[str, str]) -> set[str]:

@@ -43,15 +43,15 @@ def report(
     matched : bool, optional
         With `other`: whether a head of one is that of the other; see `provis_fast.compare`.
     per_protein : str or path, optional
-        Tables of single proteins, needed for clusters; default: those in the result's folder (of a
-        comparison always).
+        Tables of single proteins, needed for clusters; default: those in the result's folder. Not
+        with `other`: a comparison reads those in both folders.
     clusters : str or path, optional
         Which proteins are similar, a table as MMseqs2 writes it: their clusters become the unit of
         inference; see `provis_fast.inference.assignment`. Where the input itself had clusters, and
         there are tables of single proteins, they do so without it.
     views : iterable of str or path
         3-D views (`provis_fast.view`) to link to, relative to the report. A ``view.html`` beside
-        the report is linked to anyway.
+        the report is linked to anyway. Not with `other`.
     confidence : float
         Of the intervals.
     allow_partial : bool
@@ -67,13 +67,18 @@ def report(
     Raises
     ------
     ArgumentError
-        No place to write to, or a confidence outside of (0, 1).
+        No place to write to, a confidence outside of (0, 1), views that are no list, or an
+        argument of a comparison without `other`, or the reverse.
     ResultError
         No result there, another version, an incomplete one, one of no protein; a view that is not
         there; a place that cannot be written, or holds a file that is no report.
     """
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+    if isinstance(views, (str, PathLike)):
+        raise ArgumentError(f"views: expected a list of files, got the single name {views!r:.80}")
+    views = [Path(view) for view in views]
+    _check_together(other, matched, per_protein, views)
     first = read(result, allow_partial)
     second = None if other is None else read(other, allow_partial)
     target = check_target(_place(result, out, other), "report", overwrite)
@@ -102,11 +107,32 @@ def report(
         page=target,
         per_protein=per_protein,
         clusters=clusters,
-        views=[Path(view) for view in views],
+        views=views,
         confidence=confidence,
     )
     write_page(render(content), target)
     return target
+
+
+def _check_together(
+    other: object, matched: bool | None, per_protein: object, views: list[Path]
+) -> None:
+    """Refuse what a report of this kind would leave unused."""
+    if other is None:
+        if matched is not None:
+            raise ArgumentError(
+                "matched: is about the heads of two results, and there is one; give other as well"
+            )
+        return
+    if views:
+        raise ArgumentError(
+            "views: a comparison links to no views; give them to the report of one result"
+        )
+    if per_protein is not None:
+        raise ArgumentError(
+            "per_protein: a comparison reads the tables in the folders of both results; leave it "
+            "out"
+        )
 
 
 def read(result: HeadStatistics | str | PathLike[str], allow_partial: bool) -> HeadStatistics:

@@ -52,6 +52,8 @@ class View:
         What is shown of the structure.
     mmcif_note : str
     notes : tuple of str
+    left_out : tuple of str
+        Ids of chains that were to be shown and could not be; the notes say why.
     """
 
     title: str
@@ -68,6 +70,7 @@ class View:
     mmcif: str
     mmcif_note: str
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         n = sum(len(arcs.weight) for arcs in self.head_arcs)

@@ -23,6 +23,7 @@ class Controls {
     this.data = data;
     this.state = state;
     this.scene = scene;
+    this.counts = HeadCounts.of(data);
     form.addEventListener("submit", (event) => event.preventDefault());
     form.append(this.#headFields(), this.#arcFields(), this.#legend(), this.#exports());
     document.addEventListener("keydown", (event) => this.#onKey(event));
@@ -151,14 +152,19 @@ class Controls {
     }
   }
 
+  // The ranking at the chosen threshold and chains, as the table of heads has it.
+  #ranking() {
+    return this.counts.at(this.state.threshold, this.state.chains);
+  }
+
   // Place of the chosen head in the ranking, from 0.
   #place() {
-    return this.data.heads.findIndex((row) =>
+    return this.#ranking().findIndex((row) =>
       row.layer === this.state.layer && row.head === this.state.head);
   }
 
   #step(by) {
-    const row = this.data.heads[this.#place() + by];
+    const row = this.#ranking()[this.#place() + by];
     if (row) this.state.set({ layer: row.layer, head: row.head });
   }
 
@@ -193,7 +199,7 @@ class Controls {
     }
     const place = this.#place();
     this.previous.disabled = place <= 0;
-    this.next.disabled = place < 0 || place === data.heads.length - 1;
+    this.next.disabled = place < 0 || place === this.#ranking().length - 1;
     this.rank.textContent = this.#rankText(place);
     this.count.textContent = countLine(data, state);
     const drawn = data.arcs(state).slice(0, MAX_DRAWN);
@@ -203,12 +209,16 @@ class Controls {
   }
 
   #rankText(place) {
-    const { data } = this;
     const percent = (share) => `${(100 * share).toFixed(1)}%`;
+    const heads = this.#ranking();
     if (place < 0) return "Not ranked";
-    const row = data.heads[place];
-    const start = `Ranked ${countText(place + 1)} of ${countText(data.heads.length)}`;
-    if (row.proportion === null) return `${start}: no arc that counts for contacts`;
+    const row = heads[place];
+    const start = `Ranked ${countText(place + 1)} of ${countText(heads.length)}`;
+    if (row.eligible === 0) return `${start}: no arc that counts for contacts`;
+    if (row.proportion === null) {
+      return `${start}: ${countText(row.eligible)} arcs that count for contacts are too few for a ` +
+        `share (from ${countText(this.counts.fewest)} on)`;
+    }
     return `${start}: ${percent(row.proportion)} of ${countText(row.eligible)} arcs that count ` +
       `join residues in contact (any pair: ${percent(row.background)})`;
   }

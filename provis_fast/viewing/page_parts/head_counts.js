@@ -9,6 +9,13 @@ class HeadCounts {
     this.data = data;
     this.kinds = null;                                  // per chain int8 [N]: 1, 0, -1 unknown
     this.pairs = data.chains.map((chain) => this.#knownPairs(chain));
+    this.last = { question: null, heads: [] };          // the controls and the table ask the same
+  }
+
+  // Those of a page: counted once for all of its parts.
+  static of(data) {
+    data.headCounts ??= new HeadCounts(data);
+    return data.headCounts;
   }
 
   // Pairs of which contact is known, and those in contact; both directions count the same.
@@ -40,6 +47,14 @@ class HeadCounts {
   // Heads as in the payload, best first: {rank, layer, head, arcs, eligible, contacts, proportion
   // (null where there are too few arcs), background}.
   at(threshold, chosen) {
+    const question = JSON.stringify([threshold, [...chosen].sort((a, b) => a - b)]);
+    if (this.last.question !== question) {
+      this.last = { question, heads: this.#ranked(threshold, chosen) };
+    }
+    return this.last.heads;
+  }
+
+  #ranked(threshold, chosen) {
     const { payload, heads, chains } = this.data;
     if (threshold === payload.threshold && chosen.size === chains.length) {
       return heads.map((head, k) => ({ rank: k + 1, ...head }));

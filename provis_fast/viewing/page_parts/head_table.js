@@ -20,7 +20,7 @@ class HeadTable {
     this.element = place;
     this.data = data;
     this.state = state;
-    this.counts = new HeadCounts(data);
+    this.counts = HeadCounts.of(data);
     this.sorted = { name: "rank", direction: "ascending" };
     this.waiting = 0;
     this.rows = new Map();                              // "12-4" -> {row, button, cells}
