@@ -285,10 +285,13 @@ def test_command_line(saved, tmp_path, capsys):
 
 def test_report_is_a_function_whatever_is_imported_first():
     first = "import provis_fast as pf, provis_fast.reporting, provis_fast.cli.report\n"
-    subprocess.run([sys.executable, "-c", f"{first}pf.report.__call__"], check=True)
+    elsewhere = Path(__file__).parent  # not beside the sources, which need not be what is tested
+    command = [sys.executable, "-c", f"{first}pf.report.__call__"]
+    subprocess.run(command, check=True, cwd=elsewhere)
     code = "import sys, provis_fast.reporting\n"
     code += "print({'matplotlib', 'jinja2', 'torch'} & {*sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, check=True, cwd=elsewhere, capture_output=True, text=True)
     assert found.stdout == "set()\n"
 
 
