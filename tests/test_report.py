@@ -20,6 +20,7 @@ from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.record_log import NOTED, Remark
 from provis_fast.reporting import citation, content, pictures
 from provis_fast.reporting.embedding import script_json
+from provis_fast.written_pages import MARK
 
 SPECS = (
     CONTACT,
@@ -210,7 +211,7 @@ def test_views_are_linked_to_relative_to_the_report(saved, tmp_path, no_figures)
     (tmp_path / "views").mkdir()
     view = tmp_path / "views" / "a #1 %.html"
     view.write_text("<html><title>7CFN &amp; <b></title>")
-    (tmp_path / "view.html").write_text("<html>")
+    (tmp_path / "view.html").write_bytes(b"<html>" + MARK + b'view">')
     page = Page(pf.report(saved, tmp_path / "page.html", views=[view]).read_text())
     links = [a["href"] for a in page.named("a") if not a["href"].startswith("#")]
     assert links == ["views/a%20%231%20%25.html", "view.html"]

@@ -71,7 +71,8 @@ def _table(made: View) -> str:
     best = made.heads.dropna(subset=["proportion"]).head(_SHOWN)
     if best.empty:
         return (
-            f"No head has enough arcs of at least {made.threshold:g} to tell its share of contacts."
+            f"No head has {made.min_arcs:,} arcs of at least {made.threshold:g} (--min-arcs) that "
+            "could be contacts, so none is ranked."
         )
     lines = [
         "head   contacts  background  favoured     n",

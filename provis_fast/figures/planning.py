@@ -132,7 +132,8 @@ def save_all(
     plan = planned(result, properties)
     folder = Path(fspath(folder))
     files = {entry.name: [folder / f"{entry.name}.{kind}" for kind in formats] for entry in plan}
-    standing = [path for paths in files.values() for path in paths if path.exists()]
+    made = [path for paths in files.values() for path in paths] + [folder / CAPTIONS]
+    standing = [path for path in made if path.exists()]
     if standing and not overwrite:
         raise ResultError(
             f"{folder}: holds earlier figures ({standing[0].name}); give another folder, or "

@@ -124,7 +124,7 @@ def _of_background(spec: PropertySpec, rows: pd.DataFrame) -> list[str]:
     if not far:
         return []
     _, name, x, y = max(far)
-    named = f" ({wording.class_label(spec, name)})" if len(spec.classes) > 1 else ""
+    named = f", of {wording.words(spec, name).target}" if len(spec.classes) > 1 else ""
     return [
         f"Backgrounds differ: {wording.percent(x)} in A and {wording.percent(y)} in B{named}. The "
         "excess, not the share, tells what attention does about it."
@@ -167,23 +167,30 @@ def of_models(spec: PropertySpec, rows: pd.DataFrame, confidence: float) -> Find
         sides.append(text)
     of = "means" if spec.is_value else f"shares of arcs that {spoken.arcs}"
     first = f"The largest {of}: {'; '.join(sides)}."
-    others = [*_all_heads(spec, part, confidence), *_gravity(part, confidence)]
+    target = spoken.target if len(spec.classes) > 1 else ""
+    others = [*_all_heads(spec, part, confidence, target), *_gravity(part, confidence, target)]
+    if target:
+        others.append(
+            f"All this is about {target}, of which a head of either model exceeds its background "
+            "most; the other classes stand in the table."
+        )
     cautions = (
         "The best of many heads is best in part by luck, the more the more heads there are.",
     )
     return Finding(spec.name, heading, first, tuple(others), cautions)
 
 
-def _all_heads(spec: PropertySpec, part: pd.DataFrame, confidence: float) -> list[str]:
+def _all_heads(spec: PropertySpec, part: pd.DataFrame, confidence: float, target: str) -> list[str]:
     found = []
+    of = f" of {target}" if target else ""
     above, judged = part.loc["heads_above"], part.loc["heads"]
     if not math.isnan(above["a"]) and not math.isnan(above["b"]):
         a, b = (f"{int(above[s]):,} of {int(judged[s]):,}" for s in "ab")
-        found.append(f"Above the background (q < 0.05) are {a} heads in A and {b} in B.")
+        found.append(f"Above the background{of} (q < 0.05) are {a} heads in A and {b} in B.")
     mean = part.loc["mean_excess"]
     if not math.isnan(mean["difference"]):
         a, b = (points(mean[s], spec.is_value) for s in "ab")
-        text = f"The mean excess over heads is {a} in A and {b} in B"
+        text = f"The mean excess{of} over heads is {a} in A and {b} in B"
         if not math.isnan(mean["low"]):
             text += (
                 f"; B − A {points(mean['difference'], spec.is_value)}, {100 * confidence:g}% "
@@ -193,12 +200,13 @@ def _all_heads(spec: PropertySpec, part: pd.DataFrame, confidence: float) -> lis
     return found
 
 
-def _gravity(part: pd.DataFrame, confidence: float) -> list[str]:
+def _gravity(part: pd.DataFrame, confidence: float, target: str) -> list[str]:
     row = part.loc["centre_of_gravity"]
     if math.isnan(row["difference"]):
         return []
     text = (
-        f"The centre of gravity lies at {row['a']:.2f} of the depth in A and at {row['b']:.2f} in B"
+        f"The centre of gravity{f' of {target}' if target else ''} lies at {row['a']:.2f} of the "
+        f"depth in A and at {row['b']:.2f} in B"
     )
     if not math.isnan(row["low"]):
         text += (

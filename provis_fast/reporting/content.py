@@ -23,6 +23,7 @@ from provis_fast.reporting.findings import FEW_UNITS, Finding, best_classes, fin
 from provis_fast.reporting.focus import Focus, above, below, focus, in_focus
 from provis_fast.reporting.head_table import head_table
 from provis_fast.reporting.pictures import Drawn, draw_all
+from provis_fast.written_pages import is_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -356,7 +357,7 @@ def _links(views: Sequence[Path], page: Path) -> list[Link]:
     """Links to pages, relative to the report."""
     beside = page.parent / VIEW
     known = [Path(os.path.realpath(view)) for view in views]
-    if beside.is_file() and beside not in known:
+    if is_page(beside) and beside not in known:
         known.append(beside)
     found = []
     for view in known:

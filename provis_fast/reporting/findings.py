@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Units below which the t-test is approximate, by its calibration (benchmarks/calibration.py).
 FEW_UNITS = 50
 _NEXT_CLASSES = 4
+#: Replicates from which percentiles at the ends, and a standard deviation, mean something.
+_ENOUGH_BOOTSTRAP, _ENOUGH_PERMUTATIONS = 100, 20
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,11 @@ def _of_arcs(
         *_layers(higher),
         *_resampled(result, spec, row, focus),
     ]
-    chart = make_chart(spec, _best(judged), focus.percent)
+    import pandas as pd
+
+    # What the sentences are about stands first of its class, what ranks higher unsurely behind it.
+    ranked = pd.concat([_best(higher), _best(judged)]) if len(spec.classes) > 1 else _best(judged)
+    chart = make_chart(spec, ranked, focus.percent)
     cautions = [
         *_few_units(row, focus),
         *_unsure(spec, judged, row, focus),
@@ -149,6 +155,8 @@ def _of_arcs(
 def _first(spec: PropertySpec, row: pd.Series, focus: Focus, significant: bool) -> str:
     words = wording.words(spec, row["class"])
     n = f"{row['eligible']:,.0f} eligible arcs"
+    if row["units"] < FEW_UNITS:
+        n += f" in {row['units']:,.0f} {focus.units}"
     share = wording.amount(row["proportion"], spec.is_value)
     background = wording.amount(row["background"], spec.is_value)
     span = ""
@@ -250,13 +258,23 @@ def _resampled(
 ) -> list[str]:
     """What the bootstrap and the permutations say of the best head, where there are any."""
     found = []
-    if not math.isnan(row["bootstrap_low"]):
+    if not math.isnan(row["bootstrap_low"]) and result.n_bootstrap < _ENOUGH_BOOTSTRAP:
+        found.append(
+            f"{result.n_bootstrap:,} bootstrap replicates are too few for an interval; "
+            f"{_ENOUGH_BOOTSTRAP} is the least."
+        )
+    elif not math.isnan(row["bootstrap_low"]):
         ends = wording.interval(row["bootstrap_low"], row["bootstrap_high"], spec.is_value)
         found.append(
             f"The bootstrap over proteins ({result.n_bootstrap:,} replicates) gives head "
             f"{_name(row)} a {focus.percent} interval of {ends}."
         )
-    if not math.isnan(row["null_mean"]):
+    if not math.isnan(row["null_mean"]) and result.n_permutations < _ENOUGH_PERMUTATIONS:
+        found.append(
+            f"{result.n_permutations:,} permutations are too few to compare with; "
+            f"{_ENOUGH_PERMUTATIONS} is the least."
+        )
+    elif not math.isnan(row["null_mean"]):
         mean = wording.amount(row["null_mean"], spec.is_value)
         spread = wording.amount(row["null_sd"], spec.is_value)
         found.append(
@@ -295,7 +313,7 @@ def _few_units(row: pd.Series, focus: Focus) -> list[str]:
 
 def _unsure(spec: PropertySpec, judged: pd.DataFrame, best: pd.Series, focus: Focus) -> list[str]:
     """A head with a larger share than the best one, of which the test is not sure."""
-    of_class = _best(judged[judged["class"] == best["class"]])
+    of_class = _best(judged)  # all classes: the first sentence is about the best of them
     row = of_class.iloc[0]
     if not row["enrichment"] > best["enrichment"]:
         return []
@@ -305,7 +323,12 @@ def _unsure(spec: PropertySpec, judged: pd.DataFrame, best: pd.Series, focus: Fo
     sure = "untested" if math.isnan(row["log_q"]) else f"q = {wording.p_value(row['log_q'])}"
     arcs = f"{row['eligible']:,.0f} eligible arcs from {row['units']:,.0f} {focus.units}"
     share = f"{share} {'over' if spec.is_value else 'of'} {arcs}"
-    return [f"Head {_name(row)} ranks higher ({share}) but is not significant ({sure}){more}."]
+    where = ""
+    if row["class"] != best["class"]:
+        where = f" for {wording.words(spec, row['class']).target}"
+    return [
+        f"Head {_name(row)} ranks higher{where} ({share}) but is not significant ({sure}){more}."
+    ]
 
 
 def _disagreement(judged: pd.DataFrame, focus: Focus) -> list[str]:

@@ -117,7 +117,8 @@ def make_view(
     contact = Contact() if contact is None else contact
     if not isinstance(contact, Contact) or contact.separation < 1:
         raise ArgumentError(
-            f"contact: expected a Contact with a separation of at least 1, got {contact!r:.60}"
+            "contact: expected a Contact with a separation of at least 1 (--contact-separation), "
+            f"got {getattr(contact, 'separation', contact)!r:.60}"
         )
     min_arcs = check_integer("min_arcs", min_arcs, 0)
     threads = None if threads is None else check_integer("threads", threads, 1, MAX_THREADS)
@@ -149,6 +150,11 @@ def make_view(
     heads = ranked_heads(chains, arcs, model.n_heads, contact.separation, min_arcs)
     if not heads["arcs"].any():
         notes.append(f"no head has an arc of at least {theta:g}; try a lower threshold")
+    if not heads["background"].gt(0).any():
+        notes.append(
+            "no pair of residues within a chain is in contact, so that heads cannot be ranked by "
+            "contacts; those between chains are not counted"
+        )
     layer, head = _opening(heads, layer, head)
     text, note = mmcif_text(entry, None if names is None else indices)
     return View(
