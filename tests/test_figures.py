@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import figure_cases
 import numpy as np
 import pytest
 from figure_cases import SPECS, made_up, scattered
@@ -17,7 +18,7 @@ from provis_fast import figures
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.figures import style
 from provis_fast.similarity import amino_acid_similarity
-from provis_fast.statistics import HeadStatistics
+from provis_fast.statistics import HeadStatistics, PropertySpec
 
 SHAPES = [(6, 20), (12, 12), (30, 16), (12, 64), (1, 1), (48, 3), ((1, 3), 5), ((7, 2, 4), 2)]
 
@@ -120,9 +121,8 @@ def test_best_heads_are_those_of_the_result_with_their_intervals():
 def test_best_heads_take_a_table_that_is_there_already():
     result = made_up(thresholds=(0.1, 0.3))
     table = result.infer(confidence=0.9)
-    figure = figures.top_heads(
-        result, "contact", threshold=0.3, inferred=table, unit="cluster", confidence=0.9
-    )
+    table.attrs["unit"] = "cluster"
+    figure = figures.top_heads(result, "contact", threshold=0.3, inferred=table)
     assert "Whiskers: 90% cluster-robust interval, the cluster as the unit." in figures.caption(
         figure
     )
@@ -281,6 +281,21 @@ def test_separations_of_layers_and_of_heads():
     assert "layer" in texts(many)
 
 
+def test_every_separation_has_a_figure_of_its_own(monkeypatch):
+    spec = PropertySpec("far", "separation", ("0-49", ">=50"))
+    monkeypatch.setitem(figure_cases.SPECS, "far", spec)
+    monkeypatch.setitem(figure_cases._BACKGROUND, "far", np.array([0.3, 0.7]))
+    result = made_up(properties=["separation", "contact", "far"])
+    plans = {plan.name: plan.make() for plan in figures.planned(result)}
+    ticks = [
+        [label.get_text() for label in plans[name].axes[0].get_xticklabels()]
+        for name in ("separation", "far")
+    ]
+    assert len(ticks[0]) == 9 and len(ticks[1]) == 2
+    with pytest.raises(ArgumentError, match=r"property_name: expected a separation \(separation"):
+        figures.separation(result, property_name="contact")
+
+
 def test_shares_against_the_threshold():
     result = made_up(thresholds=(0.1, 0.3, 0.5))
     figure = figures.thresholds(result, "contact", heads=[(1, 4), (2, 2)])
@@ -362,12 +377,12 @@ def test_importing_figures_does_not_import_matplotlib():
         (
             lambda r: figures.heat_map(r, "secondary_structure"),
             ArgumentError,
-            r"secondary_structure has helix, strand, turn, other; got None; choose one",
+            "class_name: expected one of secondary_structure's classes, helix, strand, .* got None",
         ),
         (
             lambda r: figures.top_heads(r, "secondary_structure", "loop"),
             ArgumentError,
-            "class_name: secondary_structure has .* got 'loop'",
+            "class_name: expected one of .* got 'loop'",
         ),
         (
             lambda r: figures.heat_map(r, "contact", threshold=0.2),
