@@ -218,7 +218,7 @@ def test_by_keyboard(opened, expected):
 def test_sections_link_to_the_table_and_open(opened):
     page = opened.page
     page.click("text=Structure: classes and figures")
-    assert page.get_attribute("#property-2", "open") is not None
+    page.wait_for_selector("#property-2[open]")  # the browser tells of a new address in its time
     page.click("#property-2 >> text=Show its heads in the table")
     assert set(column(page, "property")) == {"structure"}
 
