@@ -427,6 +427,9 @@ def test_replicates_tell_the_covariance_of_shared_proteins(tmp_path):
     )
     known = resampled["t"].notna() & paired["t"].notna()
     assert known.sum() >= 20
+    # Variances of 400 replicates are less sure than those of the proteins.
+    units = np.minimum(resampled["units_a"], resampled["units_b"])[known]
+    assert resampled["df"][known].to_numpy() == pytest.approx(1 / (1 / (units - 1) + 1 / 399))
     ratio = (resampled["t"] / paired["t"])[known]
     assert ratio.median() == pytest.approx(1, abs=0.05) and (ratio - 1).abs().max() < 0.3
     widths = [(t["high"] - t["low"])[known] for t in (resampled, paired)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figure_cases
 import numpy as np
 import pytest
 from figure_cases import made_up
@@ -17,7 +18,7 @@ from provis_fast import figures
 from provis_fast.errors import ArgumentError
 from provis_fast.figures import style
 from provis_fast.similarity import amino_acid_similarity
-from provis_fast.statistics import HeadStatistics
+from provis_fast.statistics import HeadStatistics, PropertySpec
 
 #: Code of another process runs here, where it finds what tests share and no other package.
 TESTS = Path(__file__).parent
@@ -122,9 +123,8 @@ def test_best_heads_are_those_of_the_result_with_their_intervals():
 def test_best_heads_take_a_table_that_is_there_already():
     result = made_up(thresholds=(0.1, 0.3))
     table = result.infer(confidence=0.9)
-    figure = figures.top_heads(
-        result, "contact", threshold=0.3, inferred=table, unit="cluster", confidence=0.9
-    )
+    table.attrs["unit"] = "cluster"
+    figure = figures.top_heads(result, "contact", threshold=0.3, inferred=table)
     assert "Whiskers: 90% cluster-robust interval, the cluster as the unit." in figures.caption(
         figure
     )
@@ -281,6 +281,21 @@ def test_separations_of_layers_and_of_heads():
     assert share.lines[1].get_ydata() == pytest.approx(100 * result.proportion["separation"][1, 5])
     many = figures.separation(made_up(30, 2))
     assert "layer" in texts(many)
+
+
+def test_every_separation_has_a_figure_of_its_own(monkeypatch):
+    spec = PropertySpec("far", "separation", ("0-49", ">=50"))
+    monkeypatch.setitem(figure_cases.SPECS, "far", spec)
+    monkeypatch.setitem(figure_cases._BACKGROUND, "far", np.array([0.3, 0.7]))
+    result = made_up(properties=["separation", "contact", "far"])
+    plans = {plan.name: plan.make() for plan in figures.planned(result)}
+    ticks = [
+        [label.get_text() for label in plans[name].axes[0].get_xticklabels()]
+        for name in ("separation", "far")
+    ]
+    assert len(ticks[0]) == 9 and len(ticks[1]) == 2
+    with pytest.raises(ArgumentError, match=r"property_name: expected a separation \(separation"):
+        figures.separation(result, property_name="contact")
 
 
 def test_shares_against_the_threshold():

@@ -19,12 +19,12 @@ from provis_fast.statistics import HeadStatistics
         (
             lambda r: figures.heat_map(r, "secondary_structure"),
             ArgumentError,
-            r"secondary_structure has helix, strand, turn, other; got None; choose one",
+            "class_name: expected one of secondary_structure's classes, helix, strand, .* got None",
         ),
         (
             lambda r: figures.top_heads(r, "secondary_structure", "loop"),
             ArgumentError,
-            "class_name: secondary_structure has .* got 'loop'",
+            "class_name: expected one of .* got 'loop'",
         ),
         (
             lambda r: figures.heat_map(r, "contact", threshold=0.2),

@@ -57,7 +57,9 @@ def test_rows_are_those_of_the_result(batch, table):
     for name in (*KEY, "eligible", "count", "proportion", "background"):
         pd.testing.assert_series_equal(table[name], plain[name])
     pd.testing.assert_frame_equal(table, result.infer())
-    assert table.attrs == {"unit": "protein", "family": "class", "confidence": 0.95, "notes": []}
+    notes = table.attrs.pop("notes")
+    assert table.attrs == {"unit": "protein", "family": "class", "confidence": 0.95}
+    table.attrs["notes"] = notes
 
 
 @pytest.mark.parametrize(("name", "k"), [("kind", 0), ("kind", 2), ("scale", 0), ("contact", 0)])
@@ -162,6 +164,7 @@ def test_choosing_rows(batch, table):
         ({"properties": "charge"}, "no property 'charge' here, only kind, scale, contact"),
         ({"statistic": "both"}, "statistic: expected one of None, 'arcs', 'mass', got 'both'"),
         ({"threshold": 0.2}, "threshold: this result has 0.1, 0.3; got 0.2"),
+        ({"threshold": 0.3, "statistic": "mass"}, "threshold: mass has none; got 0.3"),
         ({"unit": "residue"}, "unit: expected one of 'protein', 'cluster', got 'residue'"),
         ({"family": "heads"}, "family: expected one of 'class', 'all', got 'heads'"),
         ({"confidence": 95}, "confidence: expected a number between 0 and 1"),
@@ -261,6 +264,46 @@ def test_one_protein_and_proteins_that_are_all_alike():
     table = result_of(twice).infer("contact", statistic="arcs")
     assert (table["units"] == 2).all() and table["excess"].notna().all()
     assert table[["t", "log_p", "log_q", "low", "high", "excess_low"]].isna().all().all()
+
+
+def rare(share: float, n_proteins: int, arcs: int, hits: int = 0) -> pf.HeadStatistics:
+    """Contacts of `share` of the pairs, on average, and `hits` arcs on them, in one protein."""
+    batch = inference_cases.proteins(9, n_proteins)
+    batch.arc_counts[..., 7], batch.arc_counts[..., 8] = arcs, 0
+    batch.arc_counts[0, ..., 8] = hits
+    batch.background_den[:, 2] = 1_000_000
+    # Shares that differ a little, so that a test is defined.
+    wiggle = np.linspace(0.9, 1.1, n_proteins)
+    batch.background_num[:, 4] = np.rint(1_000_000 * share * wiggle)
+    return result_of(batch, min_arcs=1)
+
+
+def test_a_class_that_no_arc_happens_to_be_in_is_not_avoided_for_certain():
+    row = rare(0.0002, 50, 100).infer("contact", threshold=0.1).iloc[0]  # a single arc expected
+    assert row["count"] == 0 and row["expected"] * row["eligible"] == pytest.approx(1, rel=0.01)
+    error = math.sqrt(row["expected"] * (1 - row["expected"]) / row["eligible"])
+    assert row["t"] == pytest.approx(row["excess"] / error, rel=1e-9)
+    # exp(-1) of independent data sets have no such arc; unguarded, t is below -100.
+    assert math.exp(row["log_p"]) == pytest.approx(0.32, abs=0.01)
+    assert row["excess_low"] < -row["expected"] and row["excess_high"] > 0
+    # Where a thousand are expected it is certain all the same.
+    row = rare(0.2, 50, 100).infer("contact", threshold=0.1).iloc[0]
+    assert row["t"] < -30
+    # Ten arcs tell their own variance.
+    row = rare(0.001, 50, 200, hits=10).infer("contact", threshold=0.1).iloc[0]
+    robust = math.sqrt(50 * np.var([10, *[0] * 49] - np.linspace(0.9, 1.1, 50) * 0.2, ddof=1))
+    assert row["t"] == pytest.approx(row["excess"] * row["eligible"] / robust, rel=1e-4)
+
+
+def test_tests_of_rare_classes_are_told():
+    notes = rare(0.001, 50, 100).infer("contact", statistic="arcs").attrs["notes"]
+    assert len(notes) == 1 and notes[0].startswith(
+        "12 of 12 tests expect fewer than 50 independent"
+    )
+    many = inference_cases.proteins(10, 200, arcs=400)
+    many.arc_counts[..., 8] = np.random.default_rng(1).binomial(many.arc_counts[..., 7], 0.05)
+    many.background_num[:, 4] = many.background_den[:, 2] // 20
+    assert result_of(many).infer("contact").attrs["notes"] == []
 
 
 def test_variances_do_not_cancel():

@@ -74,11 +74,11 @@ def test_clusters_of_the_input_are_the_unit_without_being_asked_for(esm, tmp_pat
 def test_replicates_are_told_where_there_are_some(esm, tmp_path):
     proteins = analysis_cases.random_proteins([60] * 12)
     result = pf.analyze(
-        esm, proteins, ["amino_acid"], 0.1, min_arcs=1, bootstrap=50, permutations=40
+        esm, proteins, ["amino_acid"], 0.1, min_arcs=1, bootstrap=100, permutations=40
     )
     text = pf.report(result, tmp_path / "page.html").read_text()
     row = result.infer().sort_values("enrichment").iloc[-1]
     assert row[["bootstrap_low", "null_mean"]].notna().all()
-    assert "(50 replicates) gives head" in text and "Bootstrap: 50 replicates" in text
+    assert "(100 replicates) gives head" in text and "Bootstrap: 100 replicates" in text
     assert "shifted along each protein (40 times)" in text and "Permutations: 40" in text
     assert "bootstrap and permutations" in text

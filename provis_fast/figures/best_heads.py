@@ -31,7 +31,6 @@ def top_heads(
     statistic: str | None = None,
     threshold: float | None = None,
     inferred: pd.DataFrame | None = None,
-    unit: str = "protein",
     confidence: float = 0.95,
 ) -> Figure:
     """The heads that most favour a class, best first, with intervals and the background.
@@ -50,10 +49,8 @@ def top_heads(
     inferred : DataFrame, optional
         What `result.infer` has given for (at least) this property, statistic and threshold; where
         it is left out, it is computed, with the protein as the unit.
-    unit : {"protein", "cluster"}
-        That `inferred` was made with; the caption names it.
     confidence : float
-        Of the intervals: of `inferred`, where that is given.
+        Of the intervals; that of `inferred` (its `attrs`), where that is given.
 
     Returns
     -------
@@ -79,6 +76,8 @@ def top_heads(
     several = len(spec.classes) > 1 and index is None
     title = readable(spec.name) if several else phrase(spec, spec.classes[rows[0, 2]])
     whiskers = _intervals(result, numbers, rows, inferred, confidence)
+    about = {} if inferred is None else inferred.attrs
+    unit, confidence = about.get("unit", "protein"), about.get("confidence", confidence)
     with style.styled():
         figure = _draw(numbers, rows, whiskers, several, title)
     background = numbers.background[rows[0, 2]]

@@ -74,9 +74,9 @@ class Shares:
             return 0
         if class_name not in classes:
             shown = ", ".join(classes[:24]) + (", ..." if len(classes) > 24 else "")
-            choose = "; choose one" if class_name is None else ""
             raise ArgumentError(
-                f"class_name: {self.spec.name} has {shown}; got {class_name!r}{choose}"
+                f"class_name: expected one of {self.spec.name}'s classes, {shown}; got "
+                f"{class_name!r}"
             )
         return classes.index(class_name)
 

@@ -171,7 +171,8 @@ def _chosen(result: HeadStatistics, properties: Iterable[str] | None) -> list[Pr
 def _of_property(result: HeadStatistics, spec: PropertySpec) -> list[Planned]:
     found = []
     if spec.kind == "separation":
-        found.append(Planned(spec.name, spec.name, None, partial(profiles.separation, result)))
+        make = partial(profiles.separation, result, property_name=spec.name)
+        found.append(Planned(spec.name, spec.name, None, make))
         found.append(_planned(best_heads.top_heads, result, spec, None))
     elif set(AMINO_ACIDS) <= set(spec.classes):
         for make in (amino_acid_maps.amino_acids, amino_acid_maps.similarity):

@@ -28,6 +28,7 @@ def separation(
     result: HeadStatistics,
     heads: Iterable[Head] | None = None,
     *,
+    property_name: str | None = None,
     statistic: str | None = None,
     threshold: float | None = None,
 ) -> Figure:
@@ -43,6 +44,8 @@ def separation(
     heads : iterable of (layer, head), optional
         0-based, at most eight: one curve each. Default: one curve for each layer, the mean over its
         heads.
+    property_name : str, optional
+        A separation; default the result's first.
 
     Returns
     -------
@@ -61,7 +64,12 @@ def separation(
             f"separation: this result has no property of that kind, only {has}; analyse with "
             "properties=[..., 'separation']"
         )
-    numbers = shares(result, names[0], statistic=statistic, threshold=threshold)
+    name = names[0] if property_name is None else property_name
+    if name not in names:
+        raise ArgumentError(
+            f"property_name: expected a separation ({', '.join(names)}), got {property_name!r}"
+        )
+    numbers = shares(result, name, statistic=statistic, threshold=threshold)
     chosen = None if heads is None else _checked(numbers, heads)
     by_layer = chosen is None
     if chosen is None:

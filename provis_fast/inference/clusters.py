@@ -19,6 +19,14 @@ At e = 0 this is the t-test turned round, but for the mean of u, which s**2 leav
 the two may disagree about an interval's end near 0. Results of format versions 1 and 2 lack a sum
 that it takes: NaN.
 
+It is not cut off, and may pass -1 and 1.
+
+**Few arcs in a class.** Where no protein happens to have an arc in a rare class, u is -n b and
+hardly varies, as if it were certain that the class is avoided. Where fewer than 10 of a head's arcs
+are in a class, or fewer than 10 are not, the standard error of the excess is therefore no less than
+the binomial one at the background, sqrt(e (1 - e) / sum n) with e = sum n b / sum n. (Not for key
+values.)
+
 **The proportion** p = sum y / sum n has the cluster-robust interval p +- t_crit sqrt(V),
 
     V = G / (G - 1) sum (y - p n)**2 / (sum n)**2,
@@ -35,6 +43,7 @@ or more are in the class (the z-test: 45 to 57%). For a rare class whose arcs co
 skewed: where a twentieth of the residues are in it, 8% at 50 proteins and 6% at 200 and 1,000, with
 the correlation that heads show for amino acids; 11, 8 and 6% with that for binding sites. Nearly
 all of these say "fewer than expected"; of "more than expected" the test is rather too careful.
+`independent_arcs` tells which tests these are.
 Robust intervals at a nominal 95% hold the true proportion of the first classes in 91 to 92% of data
 sets at 50 proteins and in 94 to 95% from 200 on (Wilson's: 33 to 42%), and for binding sites in 83,
 90 and 94% at 50, 200 and 1,000.
@@ -61,6 +70,11 @@ from provis_fast.inference.unit_sums import (
     residual_squares,
 )
 from provis_fast.totals import EXPECTED_BITS
+
+#: Fewer arcs than these in a class, or out of it, do not tell how proteins vary.
+FEW_ARCS = 10
+#: With fewer independent arcs in a class the t-test is off its level (benchmarks/calibration.py).
+ENOUGH_INDEPENDENT = 50
 
 
 class UnitInference(NamedTuple):
@@ -110,12 +124,20 @@ def infer_units(sums: UnitSums, confidence: float) -> UnitInference:
     expected = ratio(sums.nb, sums.n * scale)
     excess = ratio(total, sums.n * scale)
     # sqrt(G s**2) / sum n, squared: spread / (G - 1) / (sum n)**2
-    t = excess / np.sqrt(_positive(ratio(spread, (sums.n * scale) ** 2)) / df)
+    null_error = np.sqrt(_positive(ratio(spread, (sums.n * scale) ** 2)) / df)
     residuals = excess_residual_squares(sums)
     squares = np.full(shape, np.nan)
     if residuals is not None:
         squares = ratio(residuals, sums.n**4 * scale**2)
     excess_error = np.sqrt(_positive(squares) * units / df)
+    if not sums.bits:
+        n = sums.n.astype(np.float64)
+        few = np.minimum(sums.y, sums.n - sums.y) < FEW_ARCS
+        binomial = np.sqrt(np.maximum(expected * (1 - expected), 0.0) / np.where(n > 0, n, np.nan))
+        # Where nothing varies (NaN), there is still nothing to judge by.
+        null_error = np.where(few, np.maximum(null_error, binomial), null_error)
+        excess_error = np.where(few, np.maximum(excess_error, binomial), excess_error)
+    t = np.where(null_error > 0, excess / null_error, np.nan)
     proportion = ratio(sums.y, sums.n << sums.bits)
     squares = ratio(residual_squares(sums), sums.n**4 << 2 * sums.bits)
     error = np.sqrt(_positive(squares) * units / df)
@@ -133,6 +155,33 @@ def infer_units(sums: UnitSums, confidence: float) -> UnitInference:
         t,
         log_p_student(t, df),
     )
+
+
+def independent_arcs(found: UnitInference, eligible: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Independent arcs that would tell as much of a class as a head's arcs do.
+
+    The arcs that the background leads one to expect in the class (or out of it, if these are
+    fewer), divided by the design effect: the variance of the excess over that of independent arcs,
+    e (1 - e) / n. The test is as good as these are many.
+
+    Parameters
+    ----------
+    found : UnitInference
+        Not of key values.
+    eligible : float64 [layers, heads, classes]
+        Arcs n of each head.
+
+    Returns
+    -------
+    float64 [layers, heads, classes]
+        NaN where there is no test.
+    """
+    e = found.expected
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.square(found.excess / found.t)
+        design_effect = np.maximum(variance * eligible / (e * (1 - e)), 1.0)
+        arcs = eligible * np.minimum(e, 1 - e) / design_effect
+    return np.where(np.isfinite(found.t), arcs, np.nan)
 
 
 def student_quantile(confidence: float, df: NDArray[np.float64]) -> NDArray[np.float64]:

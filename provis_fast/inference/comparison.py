@@ -147,7 +147,7 @@ def _check(
         )
     if unit not in ("protein", "cluster"):
         raise ArgumentError(f'unit: expected "protein" or "cluster", got {unit!r}')
-    if isinstance(per_protein, (str, PathLike)) or len(per_protein) != 2:
+    if not isinstance(per_protein, (tuple, list)) or len(per_protein) != 2:
         raise ArgumentError(
             "per_protein: expected a pair, the folder of a and that of b (or None), got "
             f"{per_protein!r}"

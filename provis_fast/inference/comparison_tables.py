@@ -173,7 +173,7 @@ class Comparison:
             undefined = np.isnan(found.variance)
             found = found._replace(
                 variance=np.where(undefined, np.nan, variance),
-                degrees=np.where(undefined, np.nan, units - 1.0),
+                degrees=np.where(undefined, np.nan, _resampled_degrees(units, len(moved))),
             )
         return found, covariance
 
@@ -306,7 +306,7 @@ class Comparison:
                 at = ESTIMATED.index(name)
                 units = min(side.estimates.units[at] for side in sides)
                 found.variance[at] = resampled_variance(_differences(*both), units)
-                found.degrees[at] = units - 1.0
+                found.degrees[at] = _resampled_degrees(units, min(map(len, both)))
                 names.append(name)
         return found, tuple(names)
 
@@ -347,6 +347,16 @@ class Comparison:
         same = {"ignored": "same_model"} if self.ground.same_model else {}
         found = [NOTES[same.get(name, name)] for name in NOTES if name in covariances]
         return [*found, *self.notes]
+
+
+def _resampled_degrees(units: Any, n_replicates: int) -> Any:
+    """Degrees of freedom of a variance that R replicates of G units tell.
+
+    It varies as an estimate from G units does, and once more as one from R replicates: relative
+    variances, 2 / (G - 1) and 2 / (R - 1), add up.
+    """
+    with np.errstate(divide="ignore"):
+        return 1.0 / (1.0 / (np.asarray(units) - 1.0) + 1.0 / (n_replicates - 1.0))
 
 
 def _units(found: HeadEstimates) -> NDArray[np.float64]:

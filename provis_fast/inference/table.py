@@ -20,9 +20,11 @@ log_p_z_bonferroni         corrected for the tests of the family
 units                      proteins, or clusters of them, that have eligible arcs
 expected                   proportion to expect from the units' own backgrounds, sum n b / sum n
 excess                     sum (y - n b) / sum n
-excess_low, excess_high    its cluster-robust interval
+excess_low, excess_high    its cluster-robust interval; not cut off, it may pass -1 and 1
 low, high                  cluster-robust interval of the proportion (`clusters`)
-t, log_p                   of the t-test over units of y - n b, units - 1 degrees of freedom
+t, log_p                   of the t-test over units of y - n b, units - 1 degrees of freedom; for
+                           rare classes "fewer than expected" is found too often (`clusters`), and
+                           a note in `attrs` tells of how many tests
 log_p_bonferroni, log_q    corrected for the tests of the family: Bonferroni, and
                            Benjamini & Hochberg's q-value
 bootstrap_low,             percentile interval of the proportion, where the result has bootstrap
@@ -52,7 +54,12 @@ from provis_fast import tables
 from provis_fast.errors import ArgumentError, ResultError
 from provis_fast.inference import multiplicity, proportions, resampling
 from provis_fast.inference.assignment import Clusters
-from provis_fast.inference.clusters import UnitInference, infer_units
+from provis_fast.inference.clusters import (
+    ENOUGH_INDEPENDENT,
+    UnitInference,
+    independent_arcs,
+    infer_units,
+)
 from provis_fast.inference.log_probabilities import log_p_normal
 from provis_fast.inference.unit_sums import UnitSums
 from provis_fast.inference.units import ClusterSums
@@ -63,42 +70,12 @@ if TYPE_CHECKING:
     from provis_fast.statistics import HeadStatistics
 
 COLUMNS = (
-    "layer",
-    "head",
-    "property",
-    "class",
-    "statistic",
-    "threshold",
-    "eligible",
-    "count",
-    "proportion",
-    "background",
-    "enrichment",
-    "log_odds",
-    "wald_low",
-    "wald_high",
-    "wilson_low",
-    "wilson_high",
-    "z",
-    "log_p_z",
-    "log_p_z_bonferroni",
-    "units",
-    "expected",
-    "excess",
-    "excess_low",
-    "excess_high",
-    "low",
-    "high",
-    "t",
-    "log_p",
-    "log_p_bonferroni",
-    "log_q",
-    "bootstrap_low",
-    "bootstrap_high",
-    "null_mean",
-    "null_sd",
-    "null_z",
-    "log_p_null",
+    *("layer", "head", "property", "class", "statistic", "threshold"),
+    *("eligible", "count", "proportion", "background", "enrichment", "log_odds"),
+    *("wald_low", "wald_high", "wilson_low", "wilson_high", "z", "log_p_z", "log_p_z_bonferroni"),
+    *("units", "expected", "excess", "excess_low", "excess_high", "low", "high"),
+    *("t", "log_p", "log_p_bonferroni", "log_q", "bootstrap_low", "bootstrap_high"),
+    *("null_mean", "null_sd", "null_z", "log_p_null"),
 )
 _NUMBERS = COLUMNS[6:]
 UNITS = ("protein", "cluster")
@@ -107,6 +84,12 @@ FAMILIES = ("class", "all")
 _PROVIS = (
     'compat="provis": residues without a label count as negative among the arcs and are left out '
     "of the background, so that the excess over it is too low where labels are missing"
+)
+
+_RARE = (
+    "{0:,} of {1:,} tests expect fewer than {2} independent arcs in the class (the expected arcs, "
+    'over the design effect): there "fewer than expected" is found too often (at a nominal 5%, in '
+    'up to 11% of simulated null data sets), and "more than expected" rather too rarely'
 )
 
 Numbers = dict[str, NDArray[np.float64]]
@@ -153,13 +136,14 @@ def infer(
     -------
     DataFrame
         Columns `COLUMNS`, explained above; rows in the order of `HeadStatistics.to_pandas`. Its
-        `attrs` tell unit, family, confidence, and "notes" (list of str) on clusters and the like.
+        `attrs` tell unit, family, confidence, and "notes" (list of str): on clusters, and on tests
+        of rare classes, whose p-values of "fewer than expected" are too small.
 
     Raises
     ------
     ArgumentError
-        A property or threshold that the result does not have; another statistic, unit or family; a
-        confidence outside (0, 1).
+        A property or threshold that the result does not have; a threshold of mass; another
+        statistic, unit or family; a confidence outside (0, 1).
     ResultError
         A statistic that is not part of the result; no tables of its single proteins.
     InputError
@@ -178,13 +162,19 @@ def infer(
         notes += clustered.notes
     parts: list[Numbers] = []
     where: list[dict[str, Any]] = []
+    few = [0, 0]  # tests with few independent arcs in the class, and all
     for block in tables.blocks(result):
         if block.property not in chosen or (statistic or block.statistic) != block.statistic:
             continue
         if threshold is not None and block.threshold != threshold:
             continue
         where.append(tables.columns(result, block, base=0))
-        parts.append(_numbers(result, block, confidence, clustered))
+        numbers, independent = _numbers(result, block, confidence, clustered)
+        parts.append(numbers)
+        few[0] += int((independent < ENOUGH_INDEPENDENT).sum())
+        few[1] += int((~np.isnan(independent)).sum())
+    if few[0]:
+        notes.append(_RARE.format(*few, ENOUGH_INDEPENDENT))
     if family == "class":
         for part in parts:
             _correct(part)
@@ -232,6 +222,10 @@ def _check(
         raise ArgumentError(
             f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence!r}"
         )
+    if threshold is not None and statistic == "mass":
+        raise ArgumentError(
+            f"threshold: mass has none; got {threshold}, leave it out or choose statistic='arcs'"
+        )
     if threshold is not None and threshold not in result.thresholds:
         has = ", ".join(map(str, result.thresholds)) or "none"
         raise ArgumentError(f"threshold: this result has {has}; got {threshold}")
@@ -262,16 +256,18 @@ def _numbers(
     block: tables.HeadBlock,
     confidence: float,
     clustered: ClusterSums | None,
-) -> Numbers:
-    """Columns of numbers of a block, each float64 [layers, heads, classes], uncorrected."""
+) -> tuple[Numbers, NDArray[np.float64]]:
+    """Columns of numbers of a block, each float64 [layers, heads, classes], uncorrected; and the
+    independent arcs behind its tests."""
     shape = block.count.shape
     found = {name: np.full(shape, np.nan) for name in _NUMBERS}
     found["eligible"][...] = block.eligible[..., None]
     found["count"][...] = block.count
     found["proportion"][...] = block.proportion
     found["background"][...] = block.background
+    independent = np.full(shape, np.nan)
     if not block.property:
-        return found
+        return found, independent
     index = result.index(block.property)
     is_value = result.properties[index].is_value
     proportion, background = found["proportion"], found["background"]
@@ -293,8 +289,10 @@ def _numbers(
             found[name] = array if name == "units" else np.where(tested, array, np.nan)
         if not is_value:
             _add_proportions(found, result, index, tested, confidence)
+            arcs = independent_arcs(units, found["eligible"])
+            independent = np.where(tested, arcs, np.nan)
     _add_resampled(found, result, block, confidence)
-    return found
+    return found, independent
 
 
 def _tested(result: HeadStatistics, eligible: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -165,7 +165,7 @@ def _specs(
              f"Share expected from each {unit}'s own background"),
         spec("excess", "Excess (points)", "points", "units", "Share minus expected share"),
         spec("excess_interval", f"{span} of the excess", "interval", "units",
-             "Cluster-robust", of=["excess_low", "excess_high"]),
+             "Cluster-robust; not cut off, may pass 100 points", of=["excess_low", "excess_high"]),
         spec("t", "t", "number", "units", f"Of the {focus.test}, G - 1 degrees of freedom"),
         spec("log_p", "p", "logp", "units", f"Of the {focus.test}, two-sided"),
         spec("log_p_bonferroni", "p (Bonferroni)", "logp", "units", "Corrected within a class"),
